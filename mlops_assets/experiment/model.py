@@ -1,0 +1,96 @@
+"""An experiment: the header and the six sections of one YAML file."""
+
+from pathlib import Path
+
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+
+from mlops_assets.deployment.spec import DeploymentSpec
+from mlops_assets.experiment.spec import Spec
+from mlops_assets.features.spec import FeaturesSpec
+from mlops_assets.modeling.tasks import METRICS, PRIMARY, MetricName, Task, metrics_for
+from mlops_assets.monitoring.spec import MonitoringSpec
+from mlops_assets.registry.spec import RegistrySpec
+from mlops_assets.training.spec import TrainingSpec
+from mlops_assets.tuning.spec import TuningSpec
+
+RESERVED_NAMES = frozenset({"all", "default"})
+
+
+class Experiment(Spec):
+    """One experiment, from data to a monitored endpoint."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    """Prefix of every asset and name of the registered model: lower case, digits, underscores."""
+    description: str
+    """What is predicted and why, in a sentence: the text people see in the UI."""
+    owner: str = Field(pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
+    """`team:name` or an e-mail address."""
+    task: Task
+    """What kind of prediction."""
+    features: FeaturesSpec
+    tuning: TuningSpec = Field(default_factory=TuningSpec)
+    training: TrainingSpec
+    registry: RegistrySpec = Field(default_factory=RegistrySpec)
+    deployment: DeploymentSpec
+    monitoring: MonitoringSpec = Field(default_factory=MonitoringSpec)
+
+    _path: Path = PrivateAttr(default=Path())
+
+    @property
+    def path(self) -> Path:
+        """The YAML this experiment was read from."""
+        return self._path
+
+    @property
+    def metric(self) -> MetricName:
+        """What tuning optimises."""
+        return self.tuning.metric or PRIMARY[self.task]
+
+    @property
+    def champion_metric(self) -> MetricName:
+        """What is compared with the champion."""
+        return self.registry.champion.metric or self.metric
+
+    @property
+    def model_name(self) -> str:
+        """Name in the MLflow registry."""
+        return self.registry.model_name or self.name
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if value in RESERVED_NAMES:
+            raise ValueError(f"{value!r} is reserved; choose another name")
+        if "__" in value:
+            raise ValueError("two underscores in a row separate names; use one")
+        return value
+
+    @model_validator(mode="after")
+    def _check_metrics_fit_task(self) -> "Experiment":
+        asked = {
+            "tuning.metric": (self.tuning.metric,),
+            "registry.champion.metric": (self.registry.champion.metric,),
+            "registry.floors": tuple(self.registry.floors),
+        }
+        for key, names in asked.items():
+            for name in names:
+                if name is not None and self.task not in METRICS[name].tasks:
+                    raise ValueError(
+                        f"{key}: {name!r} does not fit the task {self.task}; "
+                        f"allowed: {', '.join(metrics_for(self.task))}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _check_parameters_are_set_once(self) -> "Experiment":
+        if twice := sorted(set(self.tuning.search_space) & set(self.training.parameters)):
+            raise ValueError(
+                f"{', '.join(twice)} stands both in tuning.search_space and training.parameters"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_positive(self) -> "Experiment":
+        if self.features.positive is not None and self.task != "binary_classification":
+            raise ValueError("features.positive is for binary_classification only")
+        return self

@@ -1,0 +1,192 @@
+"""The small JSON records that travel between stages. Values only: no client, no estimator."""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An immutable copy of the source, as Parquet of untyped or typed columns."""
+
+    url: str
+    digest: str
+    """sha256 of the content: equal data has an equal digest."""
+    rows: int
+    columns: tuple[str, ...]
+    location: str
+    """Where the data came from, without secrets."""
+    taken_at: str
+    """ISO 8601, UTC."""
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """The snapshot, typed and cleaned. Invalid cells are missing in it and counted in `issues`."""
+
+    url: str
+    digest: str
+    rows: int
+    schema: tuple[Json, ...]
+    """`InputSchema.to_json()` of the feature columns in force for this experiment."""
+    schema_url: str
+    """Where the enforced schema is written down."""
+    violations: tuple[Json, ...]
+    """One entry per offending column: column, problem, count, examples, and whether it blocks."""
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows with a known label, split without leakage. Columns: features, `__label__`, `__row__`,
+    `__split__` (`train` or `test`), `__fold__` (-1 on test rows and rows that are never held out),
+    and the entity, group and time columns the YAML names."""
+
+    url: str
+    digest: str
+    train_rows: int
+    test_rows: int
+    schema: tuple[Json, ...]
+    classes: tuple[Any, ...]
+    """Original labels by encoded value; the positive class last. Empty for regression."""
+    split: str
+    """How rows were divided, in words."""
+    leaks: tuple[Json, ...]
+    """One entry per suspicion: kind, column, evidence, and whether it blocks."""
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class TunedHyperparameters:
+    """The best parameters of a study."""
+
+    study: str
+    parameters: Json
+    metric: str
+    score: float
+    """Mean over the folds."""
+    trials: int
+    """Finished trials: complete, pruned and failed."""
+    complete: int
+    pruned: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A fitted model in MLflow, with its serving bundle."""
+
+    run_id: str
+    model_uri: str
+    """MLflow's URI of the logged model (`models:/m-...`)."""
+    bundle_uri: str
+    """MLflow's URI of the bundle folder."""
+    bundle_digest: str
+    threshold: float | None
+    """Decision threshold on the positive class's probability; None unless binary."""
+    parity: Json
+    """Bundle against estimator on the test split: rows, largest difference, label flips."""
+    parameters: Json
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A point estimate with its percentile-bootstrap confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good the trained model is on the held-out rows, and against the champion."""
+
+    run_id: str
+    rows: int
+    metrics: dict[str, Metric]
+    slices: tuple[Json, ...]
+    champion: Json | None
+    """version, metric, candidate, champion, difference, low, high; None without a champion."""
+    gates: tuple[Json, ...]
+    """Each gate: name, passed, reason. A version is registered only when all passed."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version in the MLflow registry."""
+
+    name: str
+    version: int
+    run_id: str
+    model_uri: str
+    bundle_uri: str
+    bundle_digest: str
+    champion: bool
+    """The alias `champion` pointed at this version when the record was written."""
+
+
+@dataclass(frozen=True)
+class ProfileRef:
+    """A whylogs profile on the store."""
+
+    url: str
+    rows: int
+    version: int
+    window: str
+    """`training`, or first and last window start, ISO 8601, UTC."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What answers requests on one target."""
+
+    experiment: str
+    target: str
+    url: str
+    version: int
+    bundle_digest: str
+    since: str
+    """ISO 8601, UTC: when this version took the traffic."""
+    previous_version: int | None
+    state: Literal["live", "stopped", "failed"] = "live"
+    detail: str = ""
+
+
+def to_json(record: Any) -> str:
+    """The record as deterministic JSON."""
+    return json.dumps(dataclasses.asdict(record), sort_keys=True, indent=1)
+
+
+def from_json(kind: type[T], text: str) -> T:
+    """The record of type `kind` written by `to_json`.
+
+    Raises:
+        ValueError: the JSON lacks a field or holds one the record does not know.
+    """
+    return _build(kind, json.loads(text))
+
+
+def _build(kind: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        hints = typing.get_type_hints(kind)
+        if unknown := set(value) - set(hints):
+            raise ValueError(f"{kind.__name__} has no field {sorted(unknown)}")
+        try:
+            return kind(**{key: _build(hints[key], item) for key, item in value.items()})  # type: ignore[operator]
+        except TypeError as error:
+            raise ValueError(f"incomplete {kind.__name__}: {error}") from error
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        return tuple(_build(arguments[0], item) for item in value)
+    if origin is dict and len(arguments) == 2:
+        return {key: _build(arguments[1], item) for key, item in value.items()}
+    if origin is types.UnionType and value is not None:
+        return _build(next(a for a in arguments if a is not types.NoneType), value)
+    return value

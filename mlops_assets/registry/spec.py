@@ -1,0 +1,31 @@
+"""The `registry` section: what a model must be to become a version, and the champion."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from mlops_assets.experiment.spec import Spec
+from mlops_assets.modeling.tasks import MetricName
+
+
+class ChampionGate(Spec):
+    """The new model must not be worse than the champion, on the same held-out rows."""
+
+    metric: MetricName | None = None
+    """What is compared; by default what tuning optimised."""
+    margin: float = Field(default=0.01, ge=0)
+    """How much worse it may be, in the metric's units."""
+
+
+class RegistrySpec(Spec):
+    """What a model must be to become a version, and the champion."""
+
+    model_name: str | None = None
+    """Name in the MLflow registry; by default the experiment's."""
+    floors: dict[MetricName, float] = Field(default_factory=dict)
+    """Per metric the worst acceptable value on the held-out rows (for losses and errors: the
+    largest)."""
+    champion: ChampionGate = Field(default_factory=ChampionGate)
+    promotion: Literal["automatic", "manual"] = "automatic"
+    """`automatic`: a version that passes the gates becomes the champion. `manual`: it stays
+    challenger until somebody sets the alias `champion` in MLflow."""

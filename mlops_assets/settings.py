@@ -1,0 +1,56 @@
+"""The only reader of the environment: where things are kept, and which servers are used."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that differs between a laptop and production, apart from the `deployment:`
+    section of an experiment. Every default works on a bare machine."""
+
+    root: Path
+    """The project: the folder that holds `configs/` and `workspace.yaml`."""
+    configs: Path
+    """Folder of the experiments (`MLOPS_CONFIGS`)."""
+    home: Path
+    """Folder for all local state (`MLOPS_HOME`)."""
+    data_url: str
+    """Snapshots, training sets, profiles: a folder or an fsspec URL (`MLOPS_DATA_URL`)."""
+    tracking_uri: str
+    """MLflow store or server (`MLFLOW_TRACKING_URI`)."""
+    artifacts_url: str
+    """Where a local MLflow store keeps artifacts (`MLOPS_ARTIFACTS_URL`)."""
+    study_url: str
+    """Optuna storage: a journal folder, or an SQLAlchemy URL (`MLOPS_STUDY_URL`)."""
+    storage_options: dict[str, object]
+    """fsspec settings for `s3://` paths, from `MLOPS_S3_ENDPOINT_URL`; keys come from the
+    environment of boto3."""
+    dagster_url: str
+    """Where people open the Dagster UI, for links (`MLOPS_DAGSTER_URL`)."""
+    mlflow_url: str
+    """Where people open the MLflow UI, for links (`MLOPS_MLFLOW_URL`)."""
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings the environment asks for."""
+    env = os.environ if environment is None else environment
+    root = Path(env.get("MLOPS_ROOT") or Path.cwd()).resolve()
+    home = Path(env.get("MLOPS_HOME") or root / ".mlops").resolve()
+    tracking = env.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
+    endpoint = env.get("MLOPS_S3_ENDPOINT_URL")
+    served = tracking.startswith(("http://", "https://"))
+    return Settings(
+        root=root,
+        configs=Path(env.get("MLOPS_CONFIGS") or root / "configs").resolve(),
+        home=home,
+        data_url=env.get("MLOPS_DATA_URL") or str(home / "data"),
+        tracking_uri=tracking,
+        artifacts_url=env.get("MLOPS_ARTIFACTS_URL") or str(home / "mlartifacts"),
+        study_url=env.get("MLOPS_STUDY_URL") or str(home / "studies"),
+        storage_options={"endpoint_url": endpoint} if endpoint else {},
+        dagster_url=env.get("MLOPS_DAGSTER_URL") or "http://127.0.0.1:3000",
+        mlflow_url=env.get("MLOPS_MLFLOW_URL") or (tracking if served else "http://127.0.0.1:5000"),
+    )
