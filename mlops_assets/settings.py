@@ -28,6 +28,8 @@ class Settings:
     storage_options: dict[str, object]
     """fsspec settings for `s3://` paths, from `MLOPS_S3_ENDPOINT_URL`; keys come from the
     environment of boto3."""
+    environment: Mapping[str, str]
+    """The whole environment, for sources whose YAML names a variable with a secret."""
     dagster_url: str
     """Where people open the Dagster UI, for links (`MLOPS_DAGSTER_URL`)."""
     mlflow_url: str
@@ -51,6 +53,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         artifacts_url=env.get("MLOPS_ARTIFACTS_URL") or str(home / "mlartifacts"),
         study_url=env.get("MLOPS_STUDY_URL") or str(home / "studies"),
         storage_options={"endpoint_url": endpoint} if endpoint else {},
+        environment=dict(env),
         dagster_url=env.get("MLOPS_DAGSTER_URL") or "http://127.0.0.1:3000",
         mlflow_url=env.get("MLOPS_MLFLOW_URL") or (tracking if served else "http://127.0.0.1:5000"),
     )

@@ -1,12 +1,15 @@
-"""Every string Dagster shows or stores: asset keys, check, job, sensor and tag names.
+"""Every string Dagster shows or stores: asset keys, check, job, sensor and tag names, and what
+every asset carries.
 
 Nothing here knows what an asset does; a name that two rooms need is written once, in this file.
 """
 
-import re
-from typing import Literal
+import warnings
+from typing import Any, Literal
 
 import dagster as dg
+
+from mlops_assets.experiment.model import Experiment
 
 Stage = Literal["features", "tuning", "training", "registry", "deployment", "monitoring"]
 
@@ -29,9 +32,7 @@ BEATS_CHAMPION = "beats_champion"
 ANSWERS_PROBE = "answers_probe"
 PROFILE_IS_FRESH = "profile_is_fresh"
 HAS_NOT_DRIFTED = "has_not_drifted"
-
-CHAMPION = "champion"
-CHALLENGER = "challenger"
+PREDICTIONS_HAVE_NOT_DRIFTED = "predictions_have_not_drifted"
 
 REGISTRY_SENSOR = "champion_changed"
 
@@ -72,4 +73,42 @@ def monitor_schedule(experiment: str) -> str:
     return f"{experiment}__monitor_schedule"
 
 
-NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+def root_run(context: dg.AssetExecutionContext) -> str:
+    """The run this one re-executes, or itself: a retry writes to the MLflow run of the first."""
+    return context.run.root_run_id or context.run_id
+
+
+def asset_options(
+    experiment: Experiment, stage: Stage, *path: str, kinds: set[str], description: str, code: str
+) -> dict[str, Any]:
+    """What `dg.asset` is given for every asset: key, group, owner, tags, version, YAML link.
+
+    Args:
+        experiment: whose asset it is.
+        stage: of the six.
+        path: the asset key below the experiment.
+        kinds: technologies, shown as badges.
+        description: Markdown for the UI.
+        code: fingerprint of the YAML the asset is made from; a change shows it as stale.
+    """
+    return {
+        "key": asset_key(experiment.name, *path),
+        "group_name": experiment.name,
+        "owners": [experiment.owner],
+        "tags": {STAGE_TAG: stage, EXPERIMENT_TAG: experiment.name},
+        "kinds": kinds,
+        "description": description,
+        "code_version": code,
+        "metadata": {
+            "dagster/code_references": _code_reference(str(experiment.path)),
+            "yaml": dg.MetadataValue.path(str(experiment.path)),
+        },
+    }
+
+
+def _code_reference(path: str) -> dg.CodeReferencesMetadataValue:
+    with warnings.catch_warnings():
+        # Marked beta by Dagster; a warning per asset would bury the log.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        file = dg.LocalFileCodeReference(file_path=path, label="experiment YAML")
+        return dg.CodeReferencesMetadataValue(code_references=[file])

@@ -7,9 +7,10 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from mlops_assets.deployment.spec import DeploymentSpec
 from mlops_assets.experiment.spec import Spec
 from mlops_assets.features.spec import FeaturesSpec
-from mlops_assets.modeling.tasks import METRICS, PRIMARY, MetricName, Task, metrics_for
+from mlops_assets.modeling.tasks import METRICS, PRIMARY, MetricName, metrics_for
 from mlops_assets.monitoring.spec import MonitoringSpec
 from mlops_assets.registry.spec import RegistrySpec
+from mlops_assets.serving.bundle import Task
 from mlops_assets.training.spec import TrainingSpec
 from mlops_assets.tuning.spec import TuningSpec
 

@@ -33,10 +33,10 @@ class FeatureTable:
     url: str
     digest: str
     rows: int
-    schema: tuple[Json, ...]
-    """`InputSchema.to_json()` of the feature columns in force for this experiment."""
+    schema: Json
+    """The table's schema in force for this experiment."""
     schema_url: str
-    """Where the enforced schema is written down."""
+    """Where that schema is written down."""
     violations: tuple[Json, ...]
     """One entry per offending column: column, problem, count, examples, and whether it blocks."""
     snapshot: Snapshot
@@ -44,17 +44,19 @@ class FeatureTable:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Rows with a known label, split without leakage. Columns: features, `__label__`, `__row__`,
-    `__split__` (`train` or `test`), `__fold__` (-1 on test rows and rows that are never held out),
-    and the entity, group and time columns the YAML names."""
+    """Rows with a known label, split without leakage: the feature columns, and those that
+    `modeling.folds` reserves (label, row id, split, fold, times, group)."""
 
     url: str
     digest: str
     train_rows: int
     test_rows: int
     schema: tuple[Json, ...]
+    """Feature columns, as `InputSchema.to_json` writes them."""
     classes: tuple[Any, ...]
     """Original labels by encoded value; the positive class last. Empty for regression."""
+    ordered: bool
+    """Folds and test rows follow time."""
     split: str
     """How rows were divided, in words."""
     leaks: tuple[Json, ...]
@@ -93,6 +95,8 @@ class TrainedModel:
     parity: Json
     """Bundle against estimator on the test split: rows, largest difference, label flips."""
     parameters: Json
+    code_version: str
+    """The git commit it was trained with."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,21 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """The new model beside the champion, on the same held-out rows."""
+
+    version: int
+    """Of the champion."""
+    metric: str
+    candidate: float | None
+    champion: float | None
+    difference: Metric | None
+    """Candidate minus champion; None, like both values, when they cannot be compared."""
+    note: str
+    """Why they cannot be compared; empty when they can."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How good the trained model is on the held-out rows, and against the champion."""
 
@@ -112,10 +131,8 @@ class Evaluation:
     rows: int
     metrics: dict[str, Metric]
     slices: tuple[Json, ...]
-    champion: Json | None
-    """version, metric, candidate, champion, difference, low, high; None without a champion."""
-    gates: tuple[Json, ...]
-    """Each gate: name, passed, reason. A version is registered only when all passed."""
+    champion: Comparison | None
+    """None when there is no champion to compare with."""
 
 
 @dataclass(frozen=True)
@@ -133,14 +150,30 @@ class ModelVersion:
 
 
 @dataclass(frozen=True)
-class ProfileRef:
-    """A whylogs profile on the store."""
+class ReferenceProfile:
+    """What the model saw and said at training time, as a whylogs profile on the store."""
 
     url: str
     rows: int
     version: int
-    window: str
-    """`training`, or first and last window start, ISO 8601, UTC."""
+
+
+@dataclass(frozen=True)
+class ServingProfile:
+    """What the endpoints of one version saw and said lately, merged."""
+
+    url: str | None
+    """None when nothing was profiled."""
+    rows: int
+    version: int
+    first: str | None
+    """Start of the oldest window in it, ISO 8601, UTC."""
+    last: str | None
+    """Start of the newest window in it."""
+    live_since: str
+    """When the version took the traffic."""
+    unreadable: tuple[str, ...]
+    """Files that are no profile, left out."""
 
 
 @dataclass(frozen=True)

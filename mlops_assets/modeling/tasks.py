@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["binary_classification", "multiclass_classification", "regression"]
+from mlops_assets.serving.bundle import Task
 
 MetricName = Literal[
     "roc_auc",

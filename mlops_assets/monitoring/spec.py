@@ -8,12 +8,7 @@ from mlops_assets.experiment.spec import Spec
 
 Window = Literal["minute", "hour", "day", "week"]
 
-WINDOW_SECONDS: dict[Window, int] = {
-    "minute": 60,
-    "hour": 3600,
-    "day": 86_400,
-    "week": 604_800,
-}
+WINDOW_SECONDS: dict[Window, int] = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 
 
 class DriftSpec(Spec):
@@ -37,3 +32,7 @@ class MonitoringSpec(Spec):
     max_age_windows: int = Field(default=2, ge=1)
     """`profile_is_fresh` fails when the newest profile is older than this many windows."""
     drift: DriftSpec = Field(default_factory=DriftSpec)
+
+    @property
+    def window_seconds(self) -> int:
+        return WINDOW_SECONDS[self.window]

@@ -7,6 +7,7 @@ Standard library only; knows neither the platform nor how a model is executed.
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -61,12 +62,10 @@ class Golden:
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:
     """Write the manifest over the files in `folder`, with their digests; return it as written."""
-    files = {
-        path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST
-    }
+    files = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
     sealed = replace(manifest, files=files)
     content = {**asdict(sealed), "schema": sealed.schema.to_json()}
-    (folder / MANIFEST).write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+    _write(folder / MANIFEST, json.dumps(content, indent=1, sort_keys=True))
     return sealed
 
 
@@ -93,8 +92,10 @@ def verify(folder: Path) -> Manifest:
     try:
         schema = InputSchema.from_json(content["schema"])
         manifest = Manifest(**{**content, "schema": schema, "classes": tuple(content["classes"])})
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise BundleError(f"{path} is incomplete: {error}") from error
+    if not isinstance(manifest.files, dict):
+        raise BundleError(f"{path}: 'files' is not a table of file name and sha256")
     _verify_files(folder, manifest)
     return manifest
 
@@ -105,17 +106,25 @@ def digest(folder: Path) -> str:
 
 
 def read_golden(folder: Path) -> Golden:
-    """The golden requests of a verified bundle."""
-    content = json.loads((folder / GOLDEN).read_text(encoding="utf-8"))
-    return Golden(
-        records=tuple(content["records"]),
-        predictions=tuple(content["predictions"]),
-        probabilities=tuple(tuple(row) for row in content["probabilities"]),
-    )
+    """The golden requests of a verified bundle.
+
+    Raises:
+        BundleError: there is no such file, or it is not what `write_golden` writes.
+    """
+    path = folder / GOLDEN
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Golden(
+            records=tuple(content["records"]),
+            predictions=tuple(content["predictions"]),
+            probabilities=tuple(tuple(row) for row in content["probabilities"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} holds no golden requests: {error!r}") from error
 
 
 def write_golden(folder: Path, golden: Golden) -> None:
-    (folder / GOLDEN).write_text(json.dumps(asdict(golden)), encoding="utf-8")
+    _write(folder / GOLDEN, json.dumps(asdict(golden)))
 
 
 def _verify_files(folder: Path, manifest: Manifest) -> None:
@@ -127,8 +136,16 @@ def _verify_files(folder: Path, manifest: Manifest) -> None:
     if manifest.model_file not in manifest.files:
         raise BundleError(f"{folder}: the manifest names no digest for {manifest.model_file}")
     for name, expected in manifest.files.items():
+        if (folder / name).is_symlink() or not (folder / name).is_file():
+            raise BundleError(f"{folder / name} is not a regular file; a bundle holds only those")
         if _sha256(folder / name) != expected:
             raise BundleError(f"{folder / name} is not the file its manifest describes")
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def _sha256(path: Path) -> str:

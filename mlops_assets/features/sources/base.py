@@ -1,7 +1,8 @@
 """The contract of a data source: one file, one class, one `kind`. Knows nothing of Dagster."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,11 @@ class SourceContext:
     """Folder of the experiment's YAML: relative paths start here."""
     cache: Path
     """Folder for what a source downloads once and may reuse."""
-    storage_options: dict[str, object]
+    storage_options: dict[str, object] = field(repr=False)
     """Settings passed to fsspec for remote paths (`s3://...`): endpoint, key, secret."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables a source may look up by a name in its YAML: where secrets stand instead of there.
+    The caller fills it; sources never read the process environment."""
 
 
 class Source(Spec):
@@ -33,6 +37,9 @@ class Source(Spec):
     @abstractmethod
     def read(self, context: SourceContext) -> "pd.DataFrame":
         """The whole table, as the source holds it: untyped text stays text, order is stable.
+
+        A new frame with at least one row, unique string column names and a RangeIndex. Cells are
+        scalars; no column has pandas' categorical type.
 
         Raises:
             SourceError: the source is absent, unreadable, empty, or has duplicate column names.

@@ -1,0 +1,27 @@
+"""The `mlops` command: a table of contents. Each command is one module of `mlops_assets.commands`,
+which imports nothing heavy before it runs, so that help and completion answer at once."""
+
+import click
+
+from mlops_assets.commands.check import check
+from mlops_assets.commands.completion import completion
+from mlops_assets.commands.init import init
+from mlops_assets.commands.schema import schema
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mlops-assets", prog_name="mlops")
+def cli() -> None:
+    """One YAML, one lineage graph, one live endpoint.
+
+    Complete commands in your shell: mlops completion --help
+    """
+
+
+for _command in (init, check, schema, completion):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Entry point: errors are one message and exit code 1, wrong usage is exit code 2."""
+    cli(prog_name="mlops")

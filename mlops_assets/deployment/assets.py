@@ -1,0 +1,112 @@
+"""The live endpoint of each target, as an asset."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import dagster as dg
+
+from mlops_assets import vocabulary as names
+from mlops_assets.deployment.targets.base import Release, Target, TargetContext, TargetError
+from mlops_assets.experiment.model import Experiment
+from mlops_assets.experiment.spec import kind_of
+from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
+from mlops_assets.gateways.profile_store import ProfileStore
+from mlops_assets.gateways.records import Endpoint
+from mlops_assets.serving import bundle
+
+
+class DeployConfig(dg.Config):
+    """One-off knobs of a run."""
+
+    version: int | None = None
+    """The champion when the deployment was asked for. A newer champion supersedes it."""
+
+
+def build(experiment: Experiment) -> dg.Definitions:
+    return dg.Definitions(
+        assets=[_endpoint(experiment, target) for target in experiment.deployment.targets]
+    )
+
+
+def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
+    kind = kind_of(type(target))
+
+    @dg.asset(
+        **names.asset_options(
+            experiment,
+            "deployment",
+            names.ENDPOINTS,
+            kind,
+            kinds={kind},
+            description=f"The champion, live on the `{kind}` target. A new version takes over "
+            "without a failed request; one that does not start leaves the old one serving.",
+            code=target.fingerprint(),
+        ),
+        deps=[names.asset_key(experiment.name, names.REGISTERED_VERSION)],
+        pool=f"deploy_{experiment.name}_{kind}",
+    )
+    def endpoint(
+        context: dg.AssetExecutionContext,
+        config: DeployConfig,
+        data_store: dg.ResourceParam[DataStore],
+        model_registry: dg.ResourceParam[ModelRegistry],
+        target_context: dg.ResourceParam[TargetContext],
+    ) -> dg.Output[Endpoint]:
+        version = model_registry.aliases(experiment.model_name).get(CHAMPION)
+        if version is None:
+            raise dg.Failure(
+                f"{experiment.name}: no version has the alias {CHAMPION}; promote one in MLflow",
+                allow_retries=False,
+            )
+        if config.version not in (None, version):
+            context.log.warning(
+                f"version {config.version} was superseded by {version}, which is deployed instead"
+            )
+        here = replace(
+            target_context,
+            profiles_url=ProfileStore(data_store).url_for(experiment.name, version, kind),
+            window_seconds=experiment.monitoring.window_seconds,
+        )
+        try:
+            with TemporaryDirectory() as folder:
+                release = _release(experiment, model_registry, version, Path(folder))
+                live = target.apply(target.render(release, here), here)
+        except (TargetError, RegistryError, bundle.BundleError) as error:
+            raise dg.Failure(f"{experiment.name} on {kind}: {error}") from error
+        context.log.info(f"version {live.version} answers at {live.url}")
+        return dg.Output(
+            live,
+            metadata={
+                **{k: v for k, v in asdict(live).items() if v is not None and k != "url"},
+                "url": dg.MetadataValue.url(live.url),
+                "docs": dg.MetadataValue.url(f"{live.url}/docs"),
+                "registry": dg.MetadataValue.url(
+                    model_registry.version_url(experiment.model_name, version)
+                ),
+            },
+            tags={names.VERSION_TAG: str(version)},
+        )
+
+    return endpoint
+
+
+def _release(
+    experiment: Experiment, registry: ModelRegistry, version: int, folder: Path
+) -> Release:
+    """The version's bundle on local disk, proven to be the one that was registered."""
+    tags = registry.version(experiment.model_name, version).tags
+    if "mlops.bundle_uri" not in tags:
+        raise RegistryError(
+            f"version {version} of {experiment.model_name} has no serving bundle: it was not "
+            f"registered by {names.retrain_job(experiment.name)}"
+        )
+    path = registry.download(tags["mlops.bundle_uri"], folder)
+    bundle.verify(path)
+    if (found := bundle.digest(path)) != tags["mlops.bundle_digest"]:
+        raise bundle.BundleError(
+            f"the bundle of version {version} has digest {found[:12]}, registered was "
+            f"{tags['mlops.bundle_digest'][:12]}: its artifacts were changed"
+        )
+    return Release(experiment.name, version, path, found)

@@ -1,0 +1,283 @@
+"""The assets from the user's data to the training set, and nothing of how models are made."""
+
+import hashlib
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from mlops_assets import vocabulary as names
+from mlops_assets.experiment.model import Experiment
+from mlops_assets.features import cleaning, inference, leakage, splits
+from mlops_assets.features.sources.base import SourceContext, SourceError
+from mlops_assets.features.table import FeatureError, TableSchema
+from mlops_assets.gateways.data_store import DataStore, frame_digest
+from mlops_assets.gateways.records import FeatureTable, Snapshot, TrainingSet
+from mlops_assets.modeling.folds import LABEL, SPLIT, TRAIN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class FeaturesConfig(dg.Config):
+    """One-off knobs of a run."""
+
+    infer_schema_again: bool = False
+    """Forget the schema written down, and take the data as it is now."""
+
+
+def build(experiment: Experiment) -> dg.Definitions:
+    return dg.Definitions(
+        assets=[_source(experiment), _features(experiment), _training_set(experiment)]
+    )
+
+
+def _source(experiment: Experiment) -> dg.AssetsDefinition:
+    spec = experiment.features.source
+
+    @dg.asset(
+        **names.asset_options(
+            experiment,
+            "features",
+            names.SOURCE,
+            kinds={spec.kind, "parquet"},
+            description=f"{experiment.description}\n\nAn immutable copy of the `{spec.kind}` "
+            "source. Equal data gives an equal digest, and nothing downstream is stale.",
+            code=spec.fingerprint(),
+        )
+    )
+    def source(
+        context: dg.AssetExecutionContext,
+        data_store: dg.ResourceParam[DataStore],
+        source_context: dg.ResourceParam[SourceContext],
+    ) -> dg.Output[Snapshot]:
+        here = replace(source_context, directory=experiment.path.parent)
+        try:
+            frame = _storable(spec.read(here))
+        except SourceError as error:
+            raise dg.Failure(f"{experiment.name}: {error}", allow_retries=False) from error
+        digest = frame_digest(frame)
+        url = data_store.write_table(f"{experiment.name}/snapshots/{digest[:16]}.parquet", frame)
+        record = Snapshot(
+            url=url,
+            digest=digest,
+            rows=len(frame),
+            columns=tuple(frame.columns),
+            location=spec.location(here),
+            taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        context.log.info(f"{record.rows:,} rows x {len(record.columns)} columns: {record.location}")
+        return dg.Output(
+            record,
+            data_version=dg.DataVersion(digest[:16]),
+            metadata={
+                "dagster/row_count": record.rows,
+                "columns": len(record.columns),
+                "location": record.location,
+                "snapshot": dg.MetadataValue.path(url),
+                "digest": digest,
+                "preview": dg.MetadataValue.md(_preview(frame)),
+            },
+        )
+
+    return source
+
+
+def _features(experiment: Experiment) -> dg.AssetsDefinition:
+    spec = experiment.features
+
+    @dg.asset(
+        **names.asset_options(
+            experiment,
+            "features",
+            names.FEATURES,
+            kinds={"pandas", "parquet"},
+            description="The snapshot with typed, cleaned columns. The schema is inferred once, "
+            "written down, and enforced ever after.",
+            code=spec.fingerprint(),
+        ),
+        ins={"source": dg.AssetIn(names.asset_key(experiment.name, names.SOURCE))},
+    )
+    def features(
+        context: dg.AssetExecutionContext,
+        config: FeaturesConfig,
+        source: Snapshot,
+        data_store: dg.ResourceParam[DataStore],
+    ) -> dg.Output[FeatureTable]:
+        raw = data_store.read_table(source.url)
+        path = f"{experiment.name}/schemas/{_schema_fingerprint(experiment)}.json"
+        if data_store.exists(path) and not config.infer_schema_again:
+            schema = TableSchema.from_json(data_store.read_json(data_store.at(path)))
+        else:
+            try:
+                schema = inference.infer(raw, spec, experiment.task)
+            except FeatureError as error:
+                raise _refused(experiment, source, error) from error
+            data_store.write_json(path, schema.to_json())
+        conformed = cleaning.conform(raw, schema, spec, keep=experiment.training.slices)
+        digest = frame_digest(conformed.frame)
+        record = FeatureTable(
+            url=data_store.write_table(
+                f"{experiment.name}/features/{digest[:16]}.parquet", conformed.frame
+            ),
+            digest=digest,
+            rows=len(conformed.frame),
+            schema=schema.to_json(),
+            schema_url=data_store.at(path),
+            violations=conformed.violations,
+            snapshot=source,
+        )
+        for note in schema.notes:
+            context.log.info(note)
+        return dg.Output(
+            record,
+            data_version=dg.DataVersion(digest[:16]),
+            metadata={
+                "dagster/row_count": record.rows,
+                "dagster/column_schema": _column_schema(schema),
+                "schema": dg.MetadataValue.path(record.schema_url),
+                "digest": digest,
+                "not_features": dg.MetadataValue.json({d.column: d.reason for d in schema.dropped}),
+                "violations": len(record.violations),
+            },
+        )
+
+    return features
+
+
+def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
+    spec = experiment.features
+
+    @dg.asset(
+        **names.asset_options(
+            experiment,
+            "features",
+            names.TRAINING_SET,
+            kinds={"pandas", "parquet"},
+            description="Rows with a known label, divided so that nothing leaks into the held-out "
+            "part: by time, by group, or within classes. Row ids of each side are kept.",
+            code=spec.fingerprint(),
+        ),
+        ins={"features": dg.AssetIn(names.asset_key(experiment.name, names.FEATURES))},
+    )
+    def training_set(
+        context: dg.AssetExecutionContext,
+        features: FeatureTable,
+        data_store: dg.ResourceParam[DataStore],
+    ) -> dg.Output[TrainingSet]:
+        if blocking := [v for v in features.violations if v["blocking"]]:
+            raise dg.Failure(
+                f"{experiment.name}: the features do not match their schema "
+                f"({_in_words(blocking)}); see the check {names.MATCHES_SCHEMA}",
+                allow_retries=False,
+            )
+        schema = TableSchema.from_json(features.schema)
+        frame = _labelled(data_store.read_table(features.url), schema)
+        try:
+            divided = splits.split(
+                frame, spec, experiment.task, schema.inputs.names, keep=experiment.training.slices
+            )
+        except splits.SplitError as error:
+            raise dg.Failure(f"{experiment.name}: {error}", allow_retries=False) from error
+        digest = frame_digest(divided.frame)
+        train = int((divided.frame[SPLIT] == TRAIN).sum())
+        record = TrainingSet(
+            url=data_store.write_table(
+                f"{experiment.name}/training_sets/{digest[:16]}.parquet", divided.frame
+            ),
+            digest=digest,
+            train_rows=train,
+            test_rows=len(divided.frame) - train,
+            schema=tuple(schema.inputs.to_json()),
+            classes=schema.classes,
+            ordered=divided.ordered,
+            split=divided.words,
+            leaks=leakage.find(divided.frame, schema.inputs, experiment.task),
+            snapshot=features.snapshot,
+        )
+        context.log.info(
+            f"{record.train_rows:,} training and {record.test_rows:,} held-out rows: {record.split}"
+        )
+        return dg.Output(
+            record,
+            data_version=dg.DataVersion(digest[:16]),
+            metadata={
+                "training_rows": record.train_rows,
+                "held_out_rows": record.test_rows,
+                "split": record.split,
+                "classes": dg.MetadataValue.json(_class_counts(divided.frame, schema)),
+                "rows": dg.MetadataValue.path(record.url),
+                "digest": digest,
+            },
+        )
+
+    return training_set
+
+
+def _schema_fingerprint(experiment: Experiment) -> str:
+    """Changes with what the YAML says of the columns, not with the data or where it is read."""
+    said = experiment.features.model_dump(mode="json", exclude={"source", "split"})
+    canonical = json.dumps({**said, "task": experiment.task}, sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _storable(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Columns of mixed Python objects as text, which Parquet can hold."""
+    import pandas as pd
+
+    def stored(column: "pd.Series[Any]") -> "pd.Series[Any]":
+        kind = pd.api.types.infer_dtype(column, skipna=True)
+        if column.dtype != object or kind in ("string", "empty", "boolean", "date", "decimal"):
+            return column
+        return column.map(str, na_action="ignore")
+
+    return frame.apply(stored)
+
+
+def _labelled(frame: "pd.DataFrame", schema: TableSchema) -> "pd.DataFrame":
+    target = frame[schema.target]
+    if schema.classes:
+        codes = {label: float(code) for code, label in enumerate(schema.classes)}
+        target = target.map(codes, na_action="ignore")
+    return frame.assign(**{LABEL: target.astype("float64")})
+
+
+def _class_counts(frame: "pd.DataFrame", schema: TableSchema) -> dict[str, int]:
+    if not schema.classes:
+        return {}
+    counts = frame[LABEL].value_counts()
+    return {str(label): int(counts.get(code, 0)) for code, label in enumerate(schema.classes)}
+
+
+def _column_schema(schema: TableSchema) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                column.type,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable),
+            )
+            for column in schema.inputs.columns
+        ]
+    )
+
+
+def _preview(frame: "pd.DataFrame") -> str:
+    head = frame.head(5).astype(str)
+    lines = [list(head.columns), ["---"] * len(head.columns), *head.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _in_words(violations: list[dict[str, Any]]) -> str:
+    return "; ".join(f"{v['column']}: {v['problem']}, {v['count']} rows" for v in violations)
+
+
+def _refused(experiment: Experiment, source: Snapshot, error: FeatureError) -> dg.Failure:
+    lines = "\n".join(f"  - {problem}" for problem in error.problems)
+    return dg.Failure(
+        f"{experiment.name}: the data of {source.location} does not fit features: in "
+        f"{experiment.path.name}\n{lines}",
+        allow_retries=False,
+    )

@@ -1,0 +1,117 @@
+"""Tables, JSON and bytes on a folder or object store, through fsspec. Knows no stage."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class DataStoreError(Exception):
+    """The store could not be read or written; the message names the path and the cause."""
+
+
+class DataStore:
+    """A tree of immutable files under one root. A file is whole or absent, never half."""
+
+    def __init__(self, url: str, storage_options: dict[str, object]) -> None:
+        self.url = url.rstrip("/")
+        self.storage_options = storage_options
+
+    def at(self, path: str) -> str:
+        return f"{self.url}/{path}"
+
+    def write_table(self, path: str, frame: "pd.DataFrame") -> str:
+        """Write Parquet at `path` unless it is there already; return its URL."""
+        url = self.at(path)
+        if not self._exists(url):
+            with self._writing(url) as file:
+                frame.to_parquet(file, index=False)
+        return url
+
+    def read_table(self, url: str, columns: list[str] | None = None) -> "pd.DataFrame":
+        import pandas as pd
+
+        with self._reading(url) as file:
+            return pd.read_parquet(file, columns=columns)
+
+    def write_json(self, path: str, value: Any) -> str:
+        """Write JSON at `path`, replacing what was there; return its URL."""
+        return self.write_bytes(path, json.dumps(value, indent=1, sort_keys=True).encode())
+
+    def read_json(self, url: str) -> Any:
+        return json.loads(self.read_bytes(url))
+
+    def write_bytes(self, path: str, content: bytes) -> str:
+        url = self.at(path)
+        with self._writing(url) as file:
+            file.write(content)
+        return url
+
+    def read_bytes(self, url: str) -> bytes:
+        with self._reading(url) as file:
+            content = file.read()
+        return bytes(content)
+
+    def exists(self, path: str) -> bool:
+        return self._exists(self.at(path))
+
+    def files(self, path: str) -> list[str]:
+        """Every file under `path`, sorted, relative to it; empty when there is none."""
+        filesystem, root = self._locate(self.at(path))
+        if not filesystem.exists(root):
+            return []
+        prefix = root.rstrip("/") + "/"
+        return sorted(name.removeprefix(prefix) for name in filesystem.find(root))
+
+    def _locate(self, url: str) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs
+
+        options = self.storage_options if url.startswith("s3://") else {}
+        filesystem, path = url_to_fs(url, **options)
+        return filesystem, path
+
+    def _exists(self, url: str) -> bool:
+        filesystem, path = self._locate(url)
+        return bool(filesystem.exists(path))
+
+    @contextmanager
+    def _reading(self, url: str) -> Iterator[IO[bytes]]:
+        filesystem, path = self._locate(url)
+        try:
+            with filesystem.open(path, "rb") as file:
+                yield file
+        except FileNotFoundError as error:
+            raise DataStoreError(f"{url} is gone: materialize the asset that wrote it") from error
+        except OSError as error:
+            raise DataStoreError(f"{url} cannot be read: {error}") from error
+
+    @contextmanager
+    def _writing(self, url: str) -> Iterator[IO[bytes]]:
+        filesystem, path = self._locate(url)
+        partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
+        try:
+            filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            with filesystem.open(partial, "wb") as file:
+                yield file
+            filesystem.mv(partial, path)
+        except OSError as error:
+            if filesystem.exists(partial):
+                filesystem.rm(partial)
+            raise DataStoreError(f"{url} cannot be written: {error}") from error
+
+
+def frame_digest(frame: "pd.DataFrame") -> str:
+    """sha256 over column names, types and values: equal content has an equal digest."""
+    import pandas as pd
+
+    digest = hashlib.sha256()
+    for name in frame.columns:
+        column = frame[name]
+        digest.update(f"{name}\0{column.dtype}\0".encode())
+        digest.update(pd.util.hash_pandas_object(column, index=False).to_numpy().tobytes())
+    return digest.hexdigest()

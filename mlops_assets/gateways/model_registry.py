@@ -1,0 +1,369 @@
+"""MLflow behind our own words: runs, logged models, versions and aliases.
+
+Knows no stage and no Dagster. Every call names its run, because MLflow's active run and tracking
+URI are global to the process; only `log_model` has to set them, under a lock.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mlops_assets.gateways.records import Metric
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+
+_GLOBALS = threading.Lock()
+
+
+class RegistryError(Exception):
+    """MLflow cannot be reached, or does not hold what was asked for."""
+
+
+@dataclass(frozen=True)
+class RegistryVersion:
+    """One version of a registered model."""
+
+    name: str
+    version: int
+    run_id: str
+    source: str
+    tags: Mapping[str, str]
+    created_ms: int
+    """Unix time, milliseconds."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of a study, as MLflow shows it."""
+
+    slot: int
+    parameters: Mapping[str, Any]
+    score: float | None
+    state: str
+    seconds: float
+    fold_scores: tuple[float, ...]
+
+
+class ModelRegistry:
+    """One MLflow store: a local database or a server."""
+
+    def __init__(self, tracking_uri: str, artifacts_url: str, ui_url: str) -> None:
+        self.tracking_uri = tracking_uri
+        self._artifacts_url = artifacts_url
+        self._ui_url = ui_url
+        self._client: MlflowClient | None = None
+
+    def check(self) -> None:
+        """Find out within seconds whether the server is there.
+
+        Raises:
+            RegistryError: nothing listens where the tracking URI points.
+        """
+        address = urlsplit(self.tracking_uri)
+        if address.scheme not in ("http", "https"):
+            return
+        port = address.port or (443 if address.scheme == "https" else 80)
+        try:
+            socket.create_connection((address.hostname or "", port), timeout=5).close()
+        except OSError as error:
+            raise RegistryError(
+                f"MLflow does not answer at {self.tracking_uri} ({error}): start it, or correct "
+                "MLFLOW_TRACKING_URI (unset, a local database is used)"
+            ) from error
+
+    @property
+    def client(self) -> "MlflowClient":
+        if self._client is None:
+            self.check()
+            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+            from mlflow import MlflowClient
+
+            path = self.tracking_uri.removeprefix("sqlite:///")
+            if path != self.tracking_uri:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._client = MlflowClient(self.tracking_uri, self.tracking_uri)
+        return self._client
+
+    def experiment_id(self, name: str) -> str:
+        """The MLflow experiment of that name, made when there is none."""
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                raise RegistryError(f"the MLflow experiment {name} is deleted: restore it in MLflow")
+            return str(found.experiment_id)
+        served = self.tracking_uri.startswith("http")
+        location = None if served else f"{self._artifacts_url}/{name}"
+        try:
+            return str(self.client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            # Another process made it in between: then it is there now.
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+    def run_for(self, experiment: str, tag: str, value: str, *, name: str) -> str:
+        """The run tagged `tag=value`, made when there is none; of several, the oldest."""
+        experiment_id = self.experiment_id(experiment)
+        if not (found := self._tagged(experiment_id, tag, value)):
+            mine = self.client.create_run(experiment_id, run_name=name, tags={tag: value})
+            found = self._tagged(experiment_id, tag, value)
+            if found[0] != mine.info.run_id:
+                self.client.delete_run(mine.info.run_id)
+        return found[0]
+
+    def _tagged(self, experiment_id: str, tag: str, value: str) -> list[str]:
+        runs = self.client.search_runs([experiment_id], f"tags.`{tag}` = '{value}'")
+        return [r.info.run_id for r in sorted(runs, key=lambda r: (r.info.start_time, r.info.run_id))]
+
+    @contextmanager
+    def writing(self, run_id: str) -> Iterator[None]:
+        """The run is RUNNING inside, and ends FINISHED, FAILED or KILLED as the block does."""
+        self.client.update_run(run_id, status="RUNNING")
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.client.set_terminated(run_id, "KILLED")
+            raise
+        except BaseException:
+            self.client.set_terminated(run_id, "FAILED")
+            raise
+        self.client.set_terminated(run_id, "FINISHED")
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        from mlflow.entities import Metric as MlflowMetric
+        from mlflow.entities import Param, RunTag
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        self.client.log_batch(
+            run_id,
+            metrics=[MlflowMetric(k, float(v), now, 0) for k, v in (metrics or {}).items()],
+            params=[Param(k, str(v)) for k, v in (parameters or {}).items()],
+            tags=[RunTag(k, v) for k, v in (tags or {}).items()],
+        )
+
+    def log_estimates(self, run_id: str, prefix: str, estimates: Mapping[str, Metric]) -> None:
+        """Metrics with their interval: `test_roc_auc`, `test_roc_auc_low`, `test_roc_auc_high`."""
+        flat = {}
+        for name, metric in estimates.items():
+            flat[f"{prefix}_{name}"] = metric.value
+            flat[f"{prefix}_{name}_low"] = metric.low
+            flat[f"{prefix}_{name}_high"] = metric.high
+        self.log(run_id, metrics=flat)
+
+    def log_text(self, run_id: str, text: str, path: str) -> None:
+        self.client.log_text(run_id, text, path)
+
+    def log_figure(self, run_id: str, figure: Any, path: str) -> None:
+        self.client.log_figure(run_id, figure, path)
+
+    def log_bytes(self, run_id: str, content: bytes, path: str) -> None:
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / Path(path).name
+            file.write_bytes(content)
+            self.client.log_artifact(run_id, str(file), str(Path(path).parent))
+
+    def log_folder(self, run_id: str, folder: Path, path: str) -> str:
+        """Log a folder as artifacts; return its URI."""
+        self.client.log_artifacts(run_id, str(folder), path)
+        return f"runs:/{run_id}/{path}"
+
+    def log_dataset(self, run_id: str, *, name: str, digest: str, source: str, rows: int) -> None:
+        """Tie the run to the data it was trained on, as an MLflow dataset input."""
+        import json
+
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        # MLflow holds a digest of up to 36 characters; the tag carries it whole.
+        data = Dataset(
+            name=name,
+            digest=digest[:36],
+            source_type="local" if "://" not in source else source.split("://")[0],
+            source=json.dumps({"uri": source}),
+            profile=json.dumps({"num_rows": rows}),
+        )
+        context = InputTag(key="mlflow.data.context", value="training")
+        self.client.log_inputs(run_id, [DatasetInput(data, tags=[context])])
+        self.log(run_id, tags={"mlops.data_digest": digest})
+
+    def log_model(
+        self,
+        run_id: str,
+        estimator: Any,
+        *,
+        example: "pd.DataFrame",
+        signature: "ModelSignature",
+        trusted: list[str],
+        requirements: list[str],
+    ) -> str:
+        """Log a scikit-learn estimator without pickle; return its URI (`models:/m-...`)."""
+        import logging
+
+        import mlflow
+        import mlflow.sklearn
+
+        with _GLOBALS:
+            mlflow.set_tracking_uri(self.tracking_uri)
+            logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+            with mlflow.start_run(run_id=run_id):
+                info = mlflow.sklearn.log_model(
+                    estimator,
+                    name="model",
+                    signature=signature,
+                    input_example=example,
+                    pip_requirements=requirements,
+                    serialization_format="skops",
+                    skops_trusted_types=trusted,
+                    pyfunc_predict_fn="predict_proba" if hasattr(estimator, "predict_proba") else "predict",
+                )
+        return str(info.model_uri)
+
+    def log_trial(self, parent: str, study: str, trial: TrialRecord) -> None:
+        """A trial as a child run."""
+        experiment_id = self.client.get_run(parent).info.experiment_id
+        tags = {
+            "mlflow.parentRunId": parent,
+            "mlops.study": study,
+            "mlops.trial": "true",
+            "mlops.slot": str(trial.slot),
+        }
+        run = self.client.create_run(experiment_id, run_name=f"trial {trial.slot}", tags=tags)
+        metrics = {"seconds": trial.seconds}
+        if trial.score is not None:
+            metrics["score"] = trial.score
+        metrics |= {f"fold_{index}": score for index, score in enumerate(trial.fold_scores)}
+        self.log(run.info.run_id, parameters=trial.parameters, metrics=metrics, tags={"mlops.state": trial.state})
+        status = {"complete": "FINISHED", "pruned": "KILLED"}.get(trial.state, "FAILED")
+        self.client.set_terminated(run.info.run_id, status)
+
+    def logged_slots(self, experiment: str, study: str) -> set[int]:
+        """Trials of a study that MLflow already shows."""
+        experiment_id = self.experiment_id(experiment)
+        slots: set[int] = set()
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [experiment_id], f"tags.`mlops.study` = '{study}'", max_results=1000, page_token=token
+            )
+            slots |= {int(run.data.tags["mlops.slot"]) for run in page}
+            token = page.token
+            if not token:
+                return slots
+
+    def run_url(self, run_id: str) -> str:
+        """Where people see the run."""
+        experiment_id = self.client.get_run(run_id).info.experiment_id
+        return f"{self._ui_url}/#/experiments/{experiment_id}/runs/{run_id}"
+
+    def version_url(self, name: str, version: int) -> str:
+        """Where people see the version."""
+        return f"{self._ui_url}/#/models/{name}/versions/{version}"
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        return dict(self.client.get_run(run_id).data.metrics)
+
+    def download(self, uri: str, folder: Path) -> Path:
+        """Copy the artifacts behind `runs:/...` or `models:/...` into `folder`; return where."""
+        import mlflow
+        from mlflow.exceptions import MlflowException
+
+        self.check()
+        try:
+            path = mlflow.artifacts.download_artifacts(
+                artifact_uri=uri, dst_path=str(folder), tracking_uri=self.tracking_uri
+            )
+        except (MlflowException, OSError) as error:
+            raise RegistryError(f"{uri} cannot be fetched from MLflow: {error}") from error
+        return Path(path)
+
+    def register(self, name: str, *, source: str, run_id: str, tags: Mapping[str, str]) -> int:
+        """A new version of the registered model `name`; return its number."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        version = self.client.create_model_version(name, source, run_id, tags=dict(tags))
+        return int(version.version)
+
+    def version_of_run(self, name: str, run_id: str) -> RegistryVersion | None:
+        """The version registered from a run, so that registering twice makes one version."""
+        found = self.client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        return _version(found[0]) if found else None
+
+    def version(self, name: str, number: int) -> RegistryVersion:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return _version(self.client.get_model_version(name, str(number)))
+        except MlflowException as error:
+            raise RegistryError(f"MLflow holds no version {number} of {name}") from error
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Version numbers by alias; empty when nothing is registered under the name."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            model = self.client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise RegistryError(f"MLflow cannot answer about {name}: {error}") from error
+        return {alias: int(version) for alias, version in model.aliases.items()}
+
+    def all_aliases(self) -> dict[str, dict[str, int]]:
+        """`aliases` of every registered model, in one sweep."""
+        models: dict[str, dict[str, int]] = {}
+        token = None
+        while True:
+            page = self.client.search_registered_models(max_results=1000, page_token=token)
+            models |= {m.name: {a: int(v) for a, v in m.aliases.items()} for m in page}
+            token = page.token
+            if not token:
+                return models
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        self.client.set_registered_model_alias(name, alias, str(version))
+
+    def tag_version(self, name: str, version: int, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            self.client.set_model_version_tag(name, str(version), key, value)
+
+    def describe_version(self, name: str, version: int, text: str) -> None:
+        self.client.update_model_version(name, str(version), description=text)
+
+
+def _version(found: Any) -> RegistryVersion:
+    return RegistryVersion(
+        name=found.name,
+        version=int(found.version),
+        run_id=found.run_id or "",
+        source=found.source,
+        tags=dict(found.tags),
+        created_ms=int(found.creation_timestamp),
+    )

@@ -1,0 +1,94 @@
+"""One experiment as one lineage graph, in the order the data flows."""
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+from mlops_assets import vocabulary as names
+from mlops_assets.deployment import assets as deployment_assets
+from mlops_assets.deployment import checks as deployment_checks
+from mlops_assets.experiment.model import Experiment
+from mlops_assets.experiment.spec import kind_of
+from mlops_assets.features import assets as features_assets
+from mlops_assets.features import checks as features_checks
+from mlops_assets.monitoring import assets as monitoring_assets
+from mlops_assets.monitoring import checks as monitoring_checks
+from mlops_assets.monitoring import schedules as monitoring_schedules
+from mlops_assets.registry import assets as registry_assets
+from mlops_assets.registry import checks as registry_checks
+from mlops_assets.registry import sensors as registry_sensors
+from mlops_assets.training import assets as training_assets
+from mlops_assets.training import checks as training_checks
+from mlops_assets.training import schedules as training_schedules
+from mlops_assets.tuning import assets as tuning_assets
+
+
+def build_experiment(experiment: Experiment) -> dg.Definitions:
+    """The assets, checks, jobs and schedules of one experiment."""
+    return dg.Definitions.merge(
+        features_assets.build(experiment),
+        features_checks.build(experiment),
+        tuning_assets.build(experiment),
+        training_assets.build(experiment),
+        training_checks.build(experiment),
+        registry_checks.build(experiment),
+        registry_assets.build(experiment),
+        deployment_assets.build(experiment),
+        deployment_checks.build(experiment),
+        monitoring_assets.build(experiment),
+        monitoring_checks.build(experiment),
+        _jobs(experiment),
+        training_schedules.build(experiment),
+        monitoring_schedules.build(experiment),
+    )
+
+
+def build_all(experiments: Iterable[Experiment]) -> dg.Definitions:
+    """Every experiment, and the sensor that watches the registry for all of them."""
+    found = tuple(experiments)
+    merged = dg.Definitions.merge(*(build_experiment(experiment) for experiment in found))
+    deploys = {names.deploy_job(experiment.name) for experiment in found}
+    jobs = [job for job in merged.jobs or () if job.name in deploys]
+    return dg.Definitions.merge(merged, registry_sensors.build(found, jobs))
+
+
+def _jobs(experiment: Experiment) -> dg.Definitions:
+    name = experiment.name
+    trained = (
+        names.SOURCE,
+        names.FEATURES,
+        names.TRAINING_SET,
+        names.TUNED_HYPERPARAMETERS,
+        names.TRAINED_MODEL,
+        names.EVALUATION,
+        names.REGISTERED_VERSION,
+        names.REFERENCE_PROFILE,
+    )
+    endpoints = [
+        names.endpoint_key(name, kind_of(type(target))) for target in experiment.deployment.targets
+    ]
+    probes = [dg.AssetCheckKey(key, names.ANSWERS_PROBE) for key in endpoints]
+    profile = dg.AssetSelection.assets(names.asset_key(name, names.SERVING_PROFILE))
+    tags = {names.EXPERIMENT_TAG: name}
+    return dg.Definitions(
+        jobs=[
+            dg.define_asset_job(
+                names.retrain_job(name),
+                dg.AssetSelection.assets(*(names.asset_key(name, part) for part in trained)),
+                description="From the source to a registered version.",
+                tags=tags,
+            ),
+            dg.define_asset_job(
+                names.deploy_job(name),
+                dg.AssetSelection.assets(*endpoints),
+                description="The champion, live on every target.",
+                tags=tags,
+            ),
+            dg.define_asset_job(
+                names.monitor_job(name),
+                profile | dg.AssetSelection.checks(*probes),
+                description="Collects what the endpoints profiled, and judges it.",
+                tags=tags,
+            ),
+        ]
+    )

@@ -1,0 +1,50 @@
+"""The reserved columns of a training set, and which rows are fitted and held out per fold."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LABEL = "__label__"
+ROW = "__row__"
+SPLIT = "__split__"
+FOLD = "__fold__"
+EVENT_TIME = "__event_time__"
+LABEL_TIME = "__label_time__"
+GROUP = "__group__"
+RESERVED = (LABEL, ROW, SPLIT, FOLD, EVENT_TIME, LABEL_TIME, GROUP)
+
+TRAIN = "train"
+TEST = "test"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Positions of the rows of one cross-validation fold, within the training rows."""
+
+    fit: Any
+    held_out: Any
+
+
+def folds(train: "pd.DataFrame", *, ordered: bool) -> tuple[Fold, ...]:
+    """The cross-validation folds of the training rows.
+
+    Args:
+        train: training rows with the reserved columns; `__fold__` is -1 where never held out.
+        ordered: folds follow time, so a fold is predicted from earlier ones only, and from rows
+            whose label was known when the fold began.
+    """
+    import numpy as np
+
+    number = train[FOLD].to_numpy()
+    result = []
+    for index in range(int(number.max()) + 1):
+        held_out = number == index
+        fit = number < index if ordered else number != index
+        if ordered and LABEL_TIME in train:
+            began = train.loc[held_out, EVENT_TIME].min()
+            fit &= (train[LABEL_TIME] <= began).to_numpy()
+        if fit.any():
+            result.append(Fold(np.flatnonzero(fit), np.flatnonzero(held_out)))
+    return tuple(result)

@@ -1,0 +1,168 @@
+"""The reference profile of a version, and what its endpoints profiled since."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets import vocabulary as names
+from mlops_assets.experiment.model import Experiment
+from mlops_assets.experiment.spec import kind_of
+from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.model_registry import ModelRegistry
+from mlops_assets.gateways.profile_store import ProfileStore
+from mlops_assets.gateways.records import (
+    Endpoint,
+    ModelVersion,
+    ReferenceProfile,
+    ServingProfile,
+    TrainingSet,
+)
+from mlops_assets.modeling.folds import SPLIT, TEST
+from mlops_assets.modeling.scoring import columns, fetched
+
+CHUNK = 50_000
+"""Rows handed to the sketches at once."""
+
+
+def build(experiment: Experiment) -> dg.Definitions:
+    return dg.Definitions(assets=[_reference_profile(experiment), _serving_profile(experiment)])
+
+
+def reference_path(experiment: str, version: int) -> str:
+    """Where the reference profile of a version stands on the data store."""
+    return f"{experiment}/reference_profiles/{version}.bin"
+
+
+def _reference_profile(experiment: Experiment) -> dg.AssetsDefinition:
+    @dg.asset(
+        **names.asset_options(
+            experiment,
+            "monitoring",
+            names.REFERENCE_PROFILE,
+            kinds={"whylogs"},
+            description="What the version saw at training time, and what it says of held-out "
+            "rows: the distributions that traffic is compared with. Stored with the version.",
+            code=experiment.features.fingerprint(),
+        ),
+        ins={
+            "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
+            "version": dg.AssetIn(names.asset_key(experiment.name, names.REGISTERED_VERSION)),
+        },
+    )
+    def reference_profile(
+        training_set: TrainingSet,
+        version: ModelVersion,
+        data_store: dg.ResourceParam[DataStore],
+        model_registry: dg.ResourceParam[ModelRegistry],
+    ) -> dg.Output[ReferenceProfile]:
+        from mlops_assets.serving import profile as sketches
+
+        rows = data_store.read_table(training_set.url)
+        with fetched(model_registry, version.bundle_uri) as model:
+            schema = model.scorer.manifest.schema
+            profile = sketches.new_profile(datetime.now(UTC))
+            for start in range(0, len(rows), CHUNK):
+                chunk = rows.iloc[start : start + CHUNK]
+                held_out = chunk[SPLIT] == TEST
+                sketches.track(profile, schema, columns(chunk[~held_out], schema), None)
+                if held_out.any():
+                    asked = columns(chunk[held_out], schema)
+                    sketches.track(profile, schema, asked, model.scorer.score(asked))
+        content = sketches.serialize(profile)
+        url = data_store.write_bytes(reference_path(experiment.name, version.version), content)
+        model_registry.log_bytes(version.run_id, content, "reference_profile/profile.bin")
+        model_registry.tag_version(version.name, version.version, {"mlops.reference_profile": url})
+        record = ReferenceProfile(url=url, rows=len(rows), version=version.version)
+        return dg.Output(
+            record,
+            metadata={
+                "version": version.version,
+                "rows": record.rows,
+                "profile": dg.MetadataValue.path(url),
+                "size_kb": round(len(content) / 1000),
+            },
+        )
+
+    return reference_profile
+
+
+def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
+    spec = experiment.monitoring
+    kinds = [kind_of(type(target)) for target in experiment.deployment.targets]
+    allowed = timedelta(seconds=spec.window_seconds * (spec.max_age_windows + 1))
+
+    @dg.asset(
+        **names.asset_options(
+            experiment,
+            "monitoring",
+            names.SERVING_PROFILE,
+            kinds={"whylogs"},
+            description=f"What the endpoints saw and said in the last {spec.lookback} "
+            f"{spec.window} windows with traffic, merged over targets and replicas.",
+            code=spec.fingerprint(),
+        ),
+        ins={
+            kind: dg.AssetIn(
+                names.endpoint_key(experiment.name, kind),
+                dagster_type=dg.PythonObjectDagsterType(Endpoint),
+            )
+            for kind in kinds
+        },
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=allowed),
+    )
+    def serving_profile(
+        context: dg.AssetExecutionContext, data_store: dg.ResourceParam[DataStore], **endpoints: Any
+    ) -> dg.Output[ServingProfile]:
+        live: list[Endpoint] = list(endpoints.values())
+        version = max(endpoint.version for endpoint in live)
+        current = [endpoint for endpoint in live if endpoint.version == version]
+        increments = ProfileStore(data_store).increments(
+            experiment.name, version, [e.target for e in current], windows=spec.lookback
+        )
+        merged, rows, unreadable = _merge(data_store, [i.url for i in increments])
+        for url in unreadable:
+            context.log.warning(f"{url} is no profile and was left out")
+        windows = [increment.window.isoformat() for increment in increments]
+        url = None
+        if merged is not None:
+            path = f"{experiment.name}/serving_profiles/{version}/{context.run_id}.bin"
+            url = data_store.write_bytes(path, merged)
+        record = ServingProfile(
+            url=url,
+            rows=rows,
+            version=version,
+            first=windows[0] if windows else None,
+            last=windows[-1] if windows else None,
+            live_since=max(endpoint.since for endpoint in current),
+            unreadable=tuple(unreadable),
+        )
+        return dg.Output(
+            record,
+            metadata={
+                "version": version,
+                "rows": rows,
+                "files": len(increments),
+                "windows": len(set(windows)),
+                "newest_window": record.last or "none",
+                "unreadable_files": len(unreadable),
+            },
+        )
+
+    return serving_profile
+
+
+def _merge(store: DataStore, urls: list[str]) -> tuple[bytes | None, int, list[str]]:
+    """The merged profile, its rows, and the files that are none."""
+    from mlops_assets.serving import profile as sketches
+
+    views, unreadable = [], []
+    for url in urls:
+        try:
+            views.append(sketches.deserialize(store.read_bytes(url)))
+        except ValueError:
+            unreadable.append(url)
+    if not views:
+        return None, 0, unreadable
+    merged = sketches.merge(views)
+    return sketches.serialize(merged), sketches.rows(merged), unreadable

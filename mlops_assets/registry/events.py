@@ -1,0 +1,53 @@
+"""From what the registry says now, and what was seen before, to the deployments to start. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The last champion of an experiment that was decided about."""
+
+    version: int
+    changes: int
+    """How often the champion changed so far: tells an alias moved to and fro from one that stayed."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One deployment to start."""
+
+    experiment: str
+    version: int
+    key: str
+    """Equal for equal events, so that Dagster starts one run for each."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to start, and what to remember."""
+
+    events: tuple[Event, ...]
+    seen: dict[str, Seen]
+
+
+def decide(
+    champions: Mapping[str, int], *, seen: Mapping[str, Seen], live: Mapping[str, set[int]]
+) -> Decision:
+    """One event per changed champion that is not live already.
+
+    Args:
+        champions: version with the alias `champion`, by experiment.
+        seen: from the last decision; experiments without a champion now are forgotten nothing of.
+        live: versions on the endpoints of the experiments whose champion changed.
+    """
+    events, remembered = [], dict(seen)
+    for name, version in sorted(champions.items()):
+        before = seen.get(name)
+        if before is not None and before.version == version:
+            continue
+        changes = before.changes + 1 if before else 1
+        remembered[name] = Seen(version, changes)
+        if live.get(name) != {version}:
+            events.append(Event(name, version, f"{name}:{version}:{changes}"))
+    return Decision(tuple(events), remembered)

@@ -1,0 +1,81 @@
+"""Settings become the gateways that assets ask for, and records travel as JSON."""
+
+import dataclasses
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.deployment.targets.base import TargetContext
+from mlops_assets.features.sources.base import SourceContext
+from mlops_assets.gateways import records
+from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.model_registry import ModelRegistry
+from mlops_assets.gateways.study_store import StudyStore
+from mlops_assets.settings import Settings
+
+
+def build(settings: Settings) -> dict[str, Any]:
+    """Resources by the name assets ask for them."""
+    store = DataStore(settings.data_url, settings.storage_options)
+    return {
+        "io_manager": RecordIOManager(store),
+        "data_store": store,
+        "model_registry": ModelRegistry(
+            settings.tracking_uri, settings.artifacts_url, settings.mlflow_url
+        ),
+        "study_store": StudyStore(settings.study_url),
+        "settings": settings,
+        "source_context": source_context(settings),
+        "target_context": target_context(settings),
+    }
+
+
+def source_context(settings: Settings) -> SourceContext:
+    return SourceContext(
+        directory=settings.root,
+        cache=settings.home / "cache",
+        storage_options=settings.storage_options,
+        environment=settings.environment,
+    )
+
+
+def target_context(settings: Settings) -> TargetContext:
+    return TargetContext(
+        state=settings.home / "endpoints",
+        profiles_url=settings.data_url,
+        window_seconds=3600,
+        environment={},
+        now=lambda: datetime.now(UTC),
+        sleep=time.sleep,
+    )
+
+
+class RecordIOManager(dg.IOManager):
+    """Stores the record an asset returns as JSON: per run, and as the latest.
+
+    A downstream asset of the same run gets that run's record even while another run of the same
+    experiment writes its own.
+    """
+
+    def __init__(self, store: DataStore) -> None:
+        self._store = store
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        if not dataclasses.is_dataclass(obj):
+            raise TypeError(f"{context.asset_key.to_user_string()} returned no record: {type(obj)}")
+        content = records.to_json(obj).encode()
+        folder = "/".join(("records", *context.asset_key.path))
+        self._store.write_bytes(f"{folder}/{context.run_id}.json", content)
+        self._store.write_bytes(f"{folder}/latest.json", content)
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        folder = "/".join(("records", *context.asset_key.path))
+        own = f"{folder}/{context.step_context.run_id}.json"
+        path = own if self._store.exists(own) else f"{folder}/latest.json"
+        if not self._store.exists(path):
+            name = context.asset_key.to_user_string()
+            raise dg.Failure(f"{name} was never materialized: materialize it first")
+        kind: Any = context.dagster_type.typing_type
+        return records.from_json(kind, self._store.read_bytes(self._store.at(path)).decode())

@@ -1,0 +1,130 @@
+"""A bundle, ready to score: probabilities become labels here, and golden requests are replayed.
+
+Knows neither HTTP nor how a runtime executes the model.
+"""
+
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.serving import bundle
+from mlops_assets.serving.bundle import BundleError, Manifest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Columns = dict[str, list[Any]]
+
+RUNTIMES = ("sklearn",)
+OUTPUTS = ("prediction", "probability")
+"""Names of the outputs in profiles; no input may bear them."""
+TOLERANCE = 1e-6
+
+
+class ScoringError(ValueError):
+    """The model cannot score these values, though they fit the schema."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the model says of n rows."""
+
+    predictions: list[Any]
+    """n labels as the data writes them, or n floats for regression."""
+    probabilities: list[list[float]]
+    """n rows in the order of `manifest.classes`; empty for regression."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A loaded model that turns columns into scores. Safe to call from several threads."""
+
+    manifest: Manifest
+    folder: Path
+    digest: str
+    _predict: Callable[[Columns], "np.ndarray"]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Scorer":
+        """Verify and load the bundle in `folder`.
+
+        Raises:
+            BundleError: the bundle is not intact, or its model is not one this program executes.
+        """
+        manifest = bundle.verify(folder)
+        if manifest.runtime not in RUNTIMES:
+            raise BundleError(
+                f"{folder} asks for runtime {manifest.runtime!r}; this program has "
+                f"{', '.join(RUNTIMES)}: update mlops_assets on the endpoint"
+            )
+        if taken := sorted(set(OUTPUTS) & set(manifest.schema.names)):
+            raise BundleError(f"input {taken[0]!r} bears the name of an output; rename the column")
+        runtime = importlib.import_module(f"mlops_assets.serving.runtimes.{manifest.runtime}")
+        return cls(manifest, folder, bundle.digest(folder), runtime.load(folder, manifest))
+
+    def score(self, columns: Columns) -> Scores:
+        """Predictions for the n rows of `columns`, which follow the schema.
+
+        Raises:
+            ScoringError: the values are out of the model's reach.
+        """
+        try:
+            values = self._predict(columns)
+        except (ValueError, OverflowError) as error:
+            raise ScoringError(f"the model cannot score these values: {error}") from error
+        rows: list[Any] = values.tolist()
+        if self.manifest.task == "regression":
+            if not all(map(math.isfinite, rows)):
+                raise ScoringError("these values lead to a prediction that is not finite")
+            return Scores(rows, [])
+        if not all(math.isfinite(p) for row in rows for p in row):
+            raise ScoringError("these values lead to a probability that is not finite")
+        return Scores([self._label(row) for row in rows], rows)
+
+    def self_test(self) -> None:
+        """Replay the golden requests.
+
+        Raises:
+            BundleError: there are none, or an answer is not the one given at training time.
+        """
+        golden = bundle.read_golden(self.folder)
+        if not golden.records:
+            raise BundleError(f"{self.folder}: the bundle holds no golden request")
+        names = self.manifest.schema.names
+        try:
+            columns = {name: [record[name] for record in golden.records] for name in names}
+            scores = self.score(columns)
+        except KeyError as error:
+            raise BundleError(f"{self.folder}: a golden request lacks {error}") from error
+        except ScoringError as error:
+            raise BundleError(f"{self.folder}: golden requests fail: {error}") from error
+        if self.manifest.task == "regression":
+            expected = [[float(value)] for value in golden.predictions]
+            answered = [[float(value)] for value in scores.predictions]
+        else:
+            expected = [list(row) for row in golden.probabilities]
+            answered = scores.probabilities
+            if scores.predictions != list(golden.predictions):
+                raise BundleError(f"{self.folder}: golden requests are answered with other labels")
+        self._compare(expected, answered)
+
+    def _label(self, probabilities: list[float]) -> Any:
+        threshold = self.manifest.threshold
+        if self.manifest.task == "binary_classification" and threshold is not None:
+            return self.manifest.classes[-1 if probabilities[-1] >= threshold else 0]
+        return self.manifest.classes[max(range(len(probabilities)), key=probabilities.__getitem__)]
+
+    def _compare(self, expected: list[list[float]], answered: list[list[float]]) -> None:
+        if [len(row) for row in expected] != [len(row) for row in answered]:
+            raise BundleError(f"{self.folder}: golden requests and answers differ in number")
+        for index, (before, now) in enumerate(zip(expected, answered, strict=True)):
+            # Relative for the large values a regression may have, absolute for probabilities.
+            off = [abs(a - b) / max(1.0, abs(a)) for a, b in zip(before, now, strict=True)]
+            if max(off) > TOLERANCE:
+                raise BundleError(
+                    f"{self.folder}: golden request {index} is answered {now}, expected {before}: "
+                    "the library versions here differ from those at training time"
+                )

@@ -1,0 +1,337 @@
+"""The fitted model in MLflow with its serving bundle, and what the held-out rows say of it."""
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from mlops_assets import vocabulary as names
+from mlops_assets.experiment.model import Experiment
+from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
+from mlops_assets.gateways.records import (
+    Comparison,
+    Evaluation,
+    TrainedModel,
+    TrainingSet,
+    TunedHyperparameters,
+)
+from mlops_assets.modeling.figures import as_markdown
+from mlops_assets.modeling.folds import SPLIT, TEST, TRAIN
+from mlops_assets.modeling.metrics import Outcome, estimate, paired_difference, point, stratified
+from mlops_assets.modeling.scoring import fetched
+from mlops_assets.modeling.tasks import metrics_for
+from mlops_assets.serving.bundle import BundleError, Manifest
+from mlops_assets.serving.schema import InputSchema
+from mlops_assets.training import card, commit, evaluation, export, fitting, plots
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BUNDLE_PATH = "bundle"
+
+
+def build(experiment: Experiment) -> dg.Definitions:
+    return dg.Definitions(assets=[_trained_model(experiment), _evaluation(experiment)])
+
+
+def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
+    spec, task = experiment.training, experiment.task
+
+    @dg.asset(
+        **names.asset_options(
+            experiment,
+            "training",
+            names.TRAINED_MODEL,
+            kinds={"mlflow", "scikitlearn"},
+            description="The pipeline fitted on all training rows with the tuned parameters, "
+            "calibrated and with its decision threshold, logged in MLflow together with the "
+            "serving bundle.",
+            code=spec.fingerprint(),
+        ),
+        ins={
+            "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
+            "tuned": dg.AssetIn(names.asset_key(experiment.name, names.TUNED_HYPERPARAMETERS)),
+        },
+    )
+    def trained_model(
+        context: dg.AssetExecutionContext,
+        training_set: TrainingSet,
+        tuned: TunedHyperparameters,
+        data_store: dg.ResourceParam[DataStore],
+        model_registry: dg.ResourceParam[ModelRegistry],
+    ) -> dg.Output[TrainedModel]:
+        run_id = model_registry.run_for(
+            experiment.name,
+            names.DAGSTER_RUN_TAG,
+            names.root_run(context),
+            name=context.run.job_name,
+        )
+        parameters = {**spec.parameters, **tuned.parameters}
+        schema = InputSchema.from_json(list(training_set.schema))
+        rows = data_store.read_table(training_set.url)
+        train, test = rows[rows[SPLIT] == TRAIN], rows[rows[SPLIT] == TEST]
+        code = commit.describe(experiment.path.parent)
+        with model_registry.writing(run_id), TemporaryDirectory() as temporary:
+            try:
+                fitted = fitting.fit(
+                    train,
+                    spec=spec,
+                    task=task,
+                    schema=schema,
+                    parameters=parameters,
+                    ordered=training_set.ordered,
+                    seed=experiment.tuning.seed,
+                )
+                exported = _export(
+                    Path(temporary), experiment, fitted, test, run_id, training_set, code
+                )
+            except (fitting.FittingError, BundleError) as error:
+                raise dg.Failure(f"{experiment.name}: {error}", allow_retries=False) from error
+            expected = fitting.outcome(
+                fitted.estimator, test, task=task, schema=schema, threshold=fitted.threshold
+            )
+            parity = export.parity(exported.folder, test, expected)
+            bundle_uri = model_registry.log_folder(run_id, exported.folder, BUNDLE_PATH)
+            model_uri = _log_model(model_registry, run_id, fitted.estimator, train, schema)
+            model_registry.log(
+                run_id,
+                parameters={"estimator": spec.estimator, **parameters},
+                metrics={} if fitted.threshold is None else {"threshold": fitted.threshold},
+                tags={
+                    "mlops.experiment": experiment.name,
+                    "mlops.yaml_fingerprint": experiment.fingerprint(),
+                    "mlops.study": tuned.study,
+                    "mlops.bundle_digest": exported.digest,
+                    "mlflow.source.git.commit": code,
+                    "mlops.environment": _environment(),
+                },
+            )
+            model_registry.log_dataset(
+                run_id,
+                name=f"{experiment.name}/{names.TRAINING_SET}",
+                digest=training_set.digest,
+                source=training_set.snapshot.location,
+                rows=training_set.train_rows,
+            )
+            model_registry.log_text(run_id, experiment.path.read_text("utf-8"), "experiment.yaml")
+        record = TrainedModel(
+            run_id=run_id,
+            model_uri=model_uri,
+            bundle_uri=bundle_uri,
+            bundle_digest=exported.digest,
+            threshold=fitted.threshold,
+            parity=parity,
+            parameters=parameters,
+            code_version=code,
+        )
+        return dg.Output(
+            record,
+            metadata={
+                "mlflow_run": dg.MetadataValue.url(model_registry.run_url(run_id)),
+                "model": model_uri,
+                "bundle": bundle_uri,
+                "parameters": dg.MetadataValue.json(parameters),
+                "threshold": fitted.threshold if fitted.threshold is not None else "none",
+                "rows": training_set.train_rows,
+            },
+        )
+
+    return trained_model
+
+
+def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
+    spec, task = experiment.training, experiment.task
+
+    @dg.asset(
+        **names.asset_options(
+            experiment,
+            "training",
+            names.EVALUATION,
+            kinds={"mlflow"},
+            description="Metrics with bootstrap confidence intervals on the held-out rows, by "
+            "slice, and beside the champion; computed from the logged bundle.",
+            code=spec.fingerprint(),
+        ),
+        ins={
+            "trained_model": dg.AssetIn(names.asset_key(experiment.name, names.TRAINED_MODEL)),
+            "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
+        },
+    )
+    def evaluation_asset(
+        context: dg.AssetExecutionContext,
+        trained_model: TrainedModel,
+        training_set: TrainingSet,
+        data_store: dg.ResourceParam[DataStore],
+        model_registry: dg.ResourceParam[ModelRegistry],
+    ) -> dg.Output[Evaluation]:
+        run_id = trained_model.run_id
+        rows = data_store.read_table(training_set.url)
+        test = rows[rows[SPLIT] == TEST].reset_index(drop=True)
+        schema = InputSchema.from_json(list(training_set.schema))
+        resampling: dict[str, Any] = {
+            "resamples": spec.bootstrap,
+            "confidence": spec.confidence,
+            "seed": experiment.tuning.seed,
+        }
+        with (
+            model_registry.writing(run_id),
+            fetched(model_registry, trained_model.bundle_uri) as model,
+        ):
+            outcome = model.outcome(test)
+            metrics = estimate(
+                metrics_for(task), outcome, stratify=stratified(task), **resampling
+            )
+            comparison = _compare(
+                experiment, model_registry, test, outcome, training_set, resampling
+            )
+            record = Evaluation(
+                run_id=run_id,
+                rows=len(test),
+                metrics=metrics,
+                slices=evaluation.slices(
+                    test, outcome, spec.slices, metric=experiment.metric, task=task, **resampling
+                ),
+                champion=comparison,
+            )
+            importances = evaluation.importances(
+                model.outcome, test, schema, metric=experiment.metric, seed=experiment.tuning.seed
+            )
+            text = card.render(
+                experiment,
+                model=trained_model,
+                training_set=training_set,
+                evaluation=record,
+                importances=importances,
+                code_version=trained_model.code_version,
+            )
+            figures = plots.evaluation_figures(
+                task, outcome, training_set.classes, importances
+            )
+            model_registry.log_estimates(run_id, "test", metrics)
+            model_registry.log_text(run_id, text, "model_card.md")
+            for name, figure in figures.items():
+                model_registry.log_figure(run_id, figure, f"plots/{name}.png")
+        primary = metrics[experiment.metric]
+        context.log.info(
+            f"{experiment.metric} {primary.value:.4f} "
+            f"({spec.confidence:.0%} interval {primary.low:.4f} to {primary.high:.4f})"
+        )
+        return dg.Output(
+            record,
+            metadata={
+                **{name: metric.value for name, metric in metrics.items()},
+                "metrics": dg.MetadataValue.md(card.metrics_table(metrics)),
+                "slices": dg.MetadataValue.md(card.slices_table(record.slices) or "none asked for"),
+                **{n: dg.MetadataValue.md(as_markdown(f, n)) for n, f in figures.items()},
+                "model_card": dg.MetadataValue.md(text),
+                "mlflow_run": dg.MetadataValue.url(model_registry.run_url(run_id)),
+            },
+        )
+
+    return evaluation_asset
+
+
+def _export(
+    folder: Path,
+    experiment: Experiment,
+    fitted: fitting.Fitted,
+    test: "pd.DataFrame",
+    run_id: str,
+    training_set: TrainingSet,
+    code: str,
+) -> export.Exported:
+    schema = InputSchema.from_json(list(training_set.schema))
+    golden = evaluation.golden_rows(test, schema)
+    manifest = Manifest(
+        model=experiment.model_name,
+        run_id=run_id,
+        task=experiment.task,
+        runtime="sklearn",
+        model_file=export.MODEL_FILE,
+        schema=schema,
+        classes=training_set.classes,
+        threshold=fitted.threshold,
+        data_digest=training_set.digest,
+        code_version=code,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        files={},
+    )
+    expected = fitting.outcome(
+        fitted.estimator,
+        golden,
+        task=experiment.task,
+        schema=schema,
+        threshold=fitted.threshold,
+    )
+    return export.write(folder, fitted.estimator, manifest, golden=golden, expected=expected)
+
+
+def _log_model(
+    registry: ModelRegistry,
+    run_id: str,
+    estimator: Any,
+    train: "pd.DataFrame",
+    schema: InputSchema,
+) -> str:
+    from mlflow.models import infer_signature
+
+    from mlops_assets.serving.runtimes.sklearn import TRUSTED
+
+    example = train[[*schema.names]].head(5)
+    answer = getattr(estimator, "predict_proba", estimator.predict)(example)
+    return registry.log_model(
+        run_id,
+        estimator,
+        example=example,
+        signature=infer_signature(example, answer),
+        trusted=list(TRUSTED),
+        requirements=[f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "pandas")],
+    )
+
+
+def _compare(
+    experiment: Experiment,
+    registry: ModelRegistry,
+    test: "pd.DataFrame",
+    candidate: Outcome,
+    training_set: TrainingSet,
+    resampling: dict[str, Any],
+) -> Comparison | None:
+    champion = registry.aliases(experiment.model_name).get(CHAMPION)
+    if champion is None:
+        return None
+    metric = experiment.champion_metric
+
+    def incomparable(why: str) -> Comparison:
+        return Comparison(champion, metric, None, None, None, note=why)
+
+    uri = registry.version(experiment.model_name, champion).tags.get("mlops.bundle_uri")
+    if uri is None:
+        return incomparable("the champion has no serving bundle")
+    with fetched(registry, uri) as model:
+        manifest = model.scorer.manifest
+        if absent := sorted(set(manifest.schema.names) - set(test.columns)):
+            return incomparable(f"the champion needs {', '.join(absent)}, no feature any more")
+        if manifest.task != experiment.task or manifest.classes != training_set.classes:
+            return incomparable("the champion predicts other classes")
+        outcome = model.outcome(test)
+    return Comparison(
+        version=champion,
+        metric=metric,
+        candidate=point(metric, candidate),
+        champion=point(metric, outcome),
+        difference=paired_difference(
+            metric, candidate, outcome, stratify=stratified(experiment.task), **resampling
+        ),
+        note="",
+    )
+
+
+def _environment() -> str:
+    packages = ("scikit-learn", "numpy", "pandas", "optuna", "mlflow", "dagster")
+    return ", ".join([f"python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)])

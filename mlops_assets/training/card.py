@@ -1,0 +1,107 @@
+"""The model card (Mitchell et al. 2019) of one training run, generated from its records. Pure."""
+
+from mlops_assets.experiment.model import Experiment
+from mlops_assets.gateways.records import Evaluation, Json, Metric, TrainedModel, TrainingSet
+
+
+def render(
+    experiment: Experiment,
+    *,
+    model: TrainedModel,
+    training_set: TrainingSet,
+    evaluation: Evaluation,
+    importances: tuple[Json, ...],
+    code_version: str,
+) -> str:
+    """The card as Markdown."""
+    snapshot = training_set.snapshot
+    sections = [
+        f"# {experiment.name}\n\n{experiment.description}",
+        _facts(experiment, model, training_set, code_version),
+        "## Quality on held-out rows\n\n" + metrics_table(evaluation.metrics),
+        _decision(model, training_set),
+        "## Slices\n\n" + slices_table(evaluation.slices) if evaluation.slices else "",
+        "## What it looks at\n\n"
+        + table(
+            ("column", "loss of quality when shuffled"),
+            [(e["column"], f"{e['importance']:.4f} ± {e['sd']:.4f}") for e in importances[:15]],
+        ),
+        "## Data\n\n"
+        f"- Source: `{snapshot.location}`, {snapshot.rows:,} rows, taken {snapshot.taken_at}\n"
+        f"- Snapshot digest: `{snapshot.digest}`\n"
+        f"- Training set digest: `{training_set.digest}`\n"
+        f"- Split: {training_set.split}",
+        "## Inputs\n\n" + inputs_table(training_set.schema),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _facts(
+    experiment: Experiment, model: TrainedModel, training_set: TrainingSet, code_version: str
+) -> str:
+    parameters = ", ".join(f"{key}={value}" for key, value in sorted(model.parameters.items()))
+    return "\n".join(
+        [
+            f"- Task: {experiment.task}, target `{experiment.features.target}`",
+            f"- Estimator: `{experiment.training.estimator}`({parameters})",
+            f"- Owner: {experiment.owner}",
+            f"- Rows: {training_set.train_rows:,} training, {training_set.test_rows:,} held out",
+            f"- MLflow run: `{model.run_id}`; bundle `{model.bundle_digest[:12]}`; "
+            f"code `{code_version}`",
+        ]
+    )
+
+
+def _decision(model: TrainedModel, training_set: TrainingSet) -> str:
+    if model.threshold is None:
+        return ""
+    return (
+        "## Decision\n\n"
+        f"`{training_set.classes[-1]}` is predicted from a probability of "
+        f"{model.threshold:.4f} on. Probabilities and threshold were calibrated on rows the model "
+        "had not seen."
+    )
+
+
+def metrics_table(metrics: dict[str, Metric]) -> str:
+    """Metrics with their confidence intervals, as a Markdown table."""
+    return table(
+        ("metric", "value", "interval"),
+        [(name, f"{m.value:.4f}", f"{m.low:.4f} – {m.high:.4f}") for name, m in metrics.items()],  # noqa: RUF001
+    )
+
+
+def slices_table(slices: tuple[Json, ...]) -> str:
+    """The metric per slice, as a Markdown table."""
+    rows = [
+        (
+            entry["column"],
+            entry["value"],
+            f"{entry['rows']:,}",
+            entry.get("note") or f"{entry['value_of']:.4f} ({entry['low']:.4f} – {entry['high']:.4f})",  # noqa: RUF001
+        )
+        for entry in slices
+    ]
+    metric = next((entry["metric"] for entry in slices if "metric" in entry), "metric")
+    return table(("column", "value", "rows", metric), rows)
+
+
+def inputs_table(schema: tuple[Json, ...]) -> str:
+    """The input columns, as a Markdown table."""
+    rows = []
+    for column in schema:
+        if column["type"] == "categorical":
+            values = ", ".join(column["categories"][:8])
+            values += ", ..." if len(column["categories"]) > 8 else ""
+        else:
+            values = f"{column['minimum']} to {column['maximum']}"
+        missing = "may be missing" if column["nullable"] else ""
+        rows.append((f"`{column['name']}`", column["type"], values, missing))
+    return table(("column", "type", "seen in training", ""), rows)
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table; vertical bars in cells are escaped."""
+    escaped = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *escaped]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,121 @@
+"""What the held-out rows say of a model: slices, importances, calibration. Pure."""
+
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.gateways.records import Json
+from mlops_assets.modeling.metrics import Outcome, estimate, point, stratified
+from mlops_assets.modeling.tasks import METRICS, MetricName
+from mlops_assets.serving.bundle import Task
+from mlops_assets.serving.schema import InputSchema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MIN_SLICE = 30
+"""Rows below which a slice's metric says nothing worth reading."""
+_QUANTILES = 4
+_MOST_VALUES = 12
+
+
+def slices(
+    rows: "pd.DataFrame",
+    outcome: Outcome,
+    columns: tuple[str, ...],
+    *,
+    metric: MetricName,
+    task: Task,
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> tuple[Json, ...]:
+    """The metric on the rows of each value of each column, numeric columns in quarters.
+
+    Slices of fewer than `MIN_SLICE` rows, or of one class, carry no value and say why.
+    """
+    import pandas as pd
+
+    found: list[Json] = []
+    for column in columns:
+        values = rows[column]
+        if pd.api.types.is_numeric_dtype(values) and values.nunique() > _QUANTILES:
+            values = pd.qcut(values, _QUANTILES, duplicates="drop")
+        values = values.astype("string").fillna("(missing)")
+        for value in values.value_counts().head(_MOST_VALUES).index:
+            inside = (values == value).to_numpy()
+            part = outcome.take(inside)
+            entry: Json = {"column": column, "value": str(value), "rows": len(part)}
+            if len(part) < MIN_SLICE:
+                entry["note"] = f"fewer than {MIN_SLICE} rows"
+            elif task != "regression" and len(set(part.truth)) < len(set(outcome.truth)):
+                entry["note"] = "a class is absent"
+            else:
+                interval = estimate(
+                    (metric,),
+                    part,
+                    stratify=stratified(task),
+                    resamples=resamples,
+                    confidence=confidence,
+                    seed=seed,
+                )[metric]
+                entry |= {"metric": metric, "value_of": interval.value}
+                entry |= {"low": interval.low, "high": interval.high}
+            found.append(entry)
+    return tuple(found)
+
+
+def importances(
+    predict: Any,
+    rows: "pd.DataFrame",
+    schema: InputSchema,
+    *,
+    metric: MetricName,
+    seed: int,
+    repeats: int = 5,
+    most_rows: int = 5000,
+) -> tuple[Json, ...]:
+    """Permutation importance (Breiman 2001): how much the metric worsens when a column is
+    shuffled, mean and standard deviation over the repeats, most important first.
+
+    Args:
+        predict: rows -> Outcome.
+        rows: held-out rows with labels.
+        schema: the feature columns.
+        metric: whose change is measured; positive is worse, whichever way the metric goes.
+        seed: of the shuffles.
+        repeats: shuffles per column.
+        most_rows: a sample of this size is used when there are more rows.
+    """
+    import numpy as np
+    import pandas as pd
+
+    generator = np.random.default_rng(seed)
+    if len(rows) > most_rows:
+        rows = rows.iloc[np.sort(generator.choice(len(rows), most_rows, replace=False))]
+    sign = 1 if METRICS[metric].greater_is_better else -1
+    base = point(metric, predict(rows))
+    found = []
+    for name in schema.names:
+        # One call for all repeats: the fixed cost of a prediction outweighs its rows.
+        shuffled = [rows.assign(**{name: rows[name].to_numpy()[generator.permutation(len(rows))]})
+                    for _ in range(repeats)]
+        together = predict(pd.concat(shuffled, ignore_index=True))
+        drops = [
+            sign * (base - point(metric, together.take(slice(k * len(rows), (k + 1) * len(rows)))))
+            for k in range(repeats)
+        ]
+        found.append({"column": name, "importance": float(np.mean(drops)), "sd": float(np.std(drops))})
+    return tuple(sorted(found, key=lambda entry: -entry["importance"]))
+
+
+def golden_rows(rows: "pd.DataFrame", schema: InputSchema, *, most: int = 20) -> "pd.DataFrame":
+    """Held-out rows worth replaying: the first ones, and for each column that can be missing
+    one row where it is."""
+    import pandas as pd
+
+    missing = [
+        rows[rows[column.name].isna()].head(1)
+        for column in schema.columns
+        if column.nullable and rows[column.name].isna().any()
+    ]
+    chosen = pd.concat([rows.head(most), *missing])
+    return chosen[~chosen.index.duplicated()]

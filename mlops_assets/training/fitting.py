@@ -1,0 +1,180 @@
+"""Fits the final model: pipeline, calibration on out-of-fold predictions, decision threshold."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.modeling import pipeline
+from mlops_assets.modeling.folds import LABEL, Fold, folds
+from mlops_assets.modeling.metrics import Outcome, best_threshold
+from mlops_assets.serving.bundle import Task
+from mlops_assets.serving.schema import InputSchema
+from mlops_assets.training.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class FittingError(Exception):
+    """The model cannot be fitted on these rows."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model ready to be served."""
+
+    estimator: Any
+    """scikit-learn estimator over a frame of the schema's columns."""
+    threshold: float | None
+    """On the probability of the positive class; None unless the task is binary."""
+
+
+def fit(
+    train: "pd.DataFrame",
+    *,
+    spec: TrainingSpec,
+    task: Task,
+    schema: InputSchema,
+    parameters: dict[str, Any],
+    ordered: bool,
+    seed: int,
+) -> Fitted:
+    """Fit on all training rows; calibrate and choose the threshold on rows held out in turn.
+
+    Args:
+        train: training rows with the reserved columns.
+        spec: the `training` section.
+        task: of the experiment.
+        schema: the feature columns.
+        parameters: of the estimator, fixed and tuned ones together.
+        ordered: the folds follow time.
+        seed: for estimators that draw random numbers.
+    """
+    model = pipeline.build(
+        spec.estimator,
+        task=task,
+        schema=schema,
+        parameters=parameters,
+        numeric=spec.preprocessing.numeric,
+        categorical=spec.preprocessing.categorical,
+        seed=seed,
+    )
+    features, truth = train[[*schema.names]], train[LABEL].to_numpy()
+    model.fit(features, truth)
+    if task == "regression":
+        return Fitted(model, None)
+    held_out = _out_of_fold(model, features, truth, folds(train, ordered=ordered))
+    estimator = model if spec.calibration == "none" else _calibrated(model, held_out, spec)
+    if task == "multiclass_classification":
+        return Fitted(estimator, None)
+    if isinstance(spec.threshold, float):
+        return Fitted(estimator, spec.threshold)
+    probability = held_out.probabilities(estimator)[:, 1]
+    return Fitted(estimator, best_threshold(held_out.truth, probability, maximize=spec.threshold))
+
+
+def outcome(
+    estimator: Any, rows: "pd.DataFrame", *, task: Task, schema: InputSchema, threshold: float | None
+) -> Outcome:
+    """What the estimator says about labelled rows."""
+    import numpy as np
+
+    truth = rows[LABEL].to_numpy(dtype=np.float64)
+    features = rows[[*schema.names]]
+    if task == "regression":
+        return Outcome(truth, np.asarray(estimator.predict(features), dtype=np.float64), None)
+    probabilities = np.asarray(estimator.predict_proba(features), dtype=np.float64)
+    return Outcome(truth, predict_labels(probabilities, threshold), probabilities)
+
+
+def predict_labels(probabilities: Any, threshold: float | None) -> Any:
+    """(n,) encoded labels: the likeliest class, or 1 from the threshold on."""
+    if threshold is None:
+        return probabilities.argmax(axis=1).astype(float)
+    return (probabilities[:, 1] >= threshold).astype(float)
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Responses to the training rows, each from a model that had not seen the row."""
+
+    truth: Any
+    response: Any
+    """Output of `method` per row."""
+    method: str
+    """`decision_function` where the model has one, as scikit-learn's calibration prefers."""
+    classes: Any
+
+    def replay(self) -> Any:
+        """A classifier over row numbers that answers with these responses."""
+        from sklearn.base import BaseEstimator, ClassifierMixin
+
+        response, classes = self.response, self.classes
+
+        class Replay(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+            classes_ = classes
+
+            def fit(self, _rows: Any, _truth: Any) -> "Replay":
+                return self
+
+            def predict(self, rows: Any) -> Any:
+                raise NotImplementedError(rows)
+
+        def answer(_: Any, rows: Any) -> Any:
+            return response[rows[:, 0]]
+
+        answer.__name__ = self.method  # scikit-learn reads the method's name off the function
+        setattr(Replay, self.method, answer)
+        return Replay()
+
+    def probabilities(self, estimator: Any) -> Any:
+        """(n, classes) out-of-fold probabilities, after the estimator's calibration if any."""
+        import numpy as np
+
+        calibrated = getattr(estimator, "calibrated_classifiers_", None)
+        if calibrated is None:
+            return self.response
+        rows = np.arange(len(self.truth))[:, None]
+        return _with_estimator(calibrated[0], self.replay()).predict_proba(rows)
+
+
+def _with_estimator(calibrated: Any, estimator: Any) -> Any:
+    import copy
+
+    other = copy.copy(calibrated)
+    other.estimator = estimator
+    return other
+
+
+def _out_of_fold(model: Any, features: "pd.DataFrame", truth: Any, parts: tuple[Fold, ...]) -> _HeldOut:
+    import numpy as np
+    from sklearn.base import clone
+
+    method = "decision_function" if hasattr(model, "decision_function") else "predict_proba"
+    responses = []
+    for part in parts:
+        fitted = clone(model).fit(features.iloc[part.fit], truth[part.fit])
+        if len(fitted.classes_) < len(model.classes_):
+            raise FittingError(
+                f"a fold of {len(part.fit)} training rows lacks a class: lower features.split.folds"
+            )
+        responses.append(getattr(fitted, method)(features.iloc[part.held_out]))
+    rows = np.concatenate([part.held_out for part in parts])
+    return _HeldOut(truth[rows], np.concatenate(responses), method, model.classes_)
+
+
+def _calibrated(model: Any, held_out: _HeldOut, spec: TrainingSpec) -> Any:
+    """The fitted model behind calibrators fitted on the held-out responses (Platt 1999; Zadrozny
+    and Elkan 2002). scikit-learn would fit the model anew per fold of its own, and cannot take
+    folds that follow time; so its calibration is fitted on a replay, which the model then replaces.
+    """
+    import numpy as np
+    from sklearn.calibration import CalibratedClassifierCV
+
+    replay = CalibratedClassifierCV(held_out.replay(), method=spec.calibration, ensemble=False)
+    replay.fit(np.arange(len(held_out.truth))[:, None], held_out.truth)
+    fitted = CalibratedClassifierCV(model, method=spec.calibration, ensemble=False)
+    fitted.classes_ = replay.classes_
+    fitted.calibrated_classifiers_ = [
+        _with_estimator(each, model) for each in replay.calibrated_classifiers_
+    ]
+    return fitted

@@ -1,0 +1,87 @@
+"""The objective of a study: cross-validated quality of the pipeline. Runs in worker processes, so
+it is built from values alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.modeling import pipeline
+from mlops_assets.modeling.folds import LABEL, SPLIT, TRAIN, Fold, folds
+from mlops_assets.modeling.metrics import Outcome, point
+from mlops_assets.modeling.tasks import MetricName
+from mlops_assets.serving.bundle import Task
+from mlops_assets.serving.schema import InputSchema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ObjectiveFactory:
+    """Everything a worker needs to build the objective; it is pickled to get there."""
+
+    store: DataStore
+    url: str
+    """The training set."""
+    ordered: bool
+    schema: InputSchema
+    task: Task
+    metric: MetricName
+    estimator: str
+    fixed: dict[str, Any]
+    """Parameters that are not searched."""
+    numeric: str
+    categorical: str
+    seed: int
+
+    def __call__(self) -> "Objective":
+        """Load the training rows and check that the estimator exists.
+
+        Raises:
+            EstimatorError: unknown estimator or fixed parameter.
+        """
+        rows = self.store.read_table(self.url)
+        train = rows[rows[SPLIT] == TRAIN].reset_index(drop=True)
+        self.build({})
+        parts = folds(train, ordered=self.ordered)
+        return Objective(self, train[[*self.schema.names]], train[LABEL].to_numpy(), parts)
+
+    def build(self, parameters: Mapping[str, Any]) -> Any:
+        """The unfitted pipeline with these parameters."""
+        return pipeline.build(
+            self.estimator,
+            task=self.task,
+            schema=self.schema,
+            parameters={**self.fixed, **parameters},
+            numeric=self.numeric,
+            categorical=self.categorical,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Objective:
+    """parameters, fold -> the metric on the rows the fold holds out."""
+
+    factory: ObjectiveFactory
+    features: "pd.DataFrame"
+    truth: Any
+    parts: tuple[Fold, ...]
+
+    def __call__(self, parameters: Mapping[str, Any], fold: int) -> float:
+        part = self.parts[fold]
+        model = self.factory.build(parameters)
+        model.fit(self.features.iloc[part.fit], self.truth[part.fit])
+        return point(self.factory.metric, self._outcome(model, part))
+
+    def _outcome(self, model: Any, part: Fold) -> Outcome:
+        import numpy as np
+
+        truth, rows = self.truth[part.held_out], self.features.iloc[part.held_out]
+        if self.factory.task == "regression":
+            return Outcome(truth, np.asarray(model.predict(rows), dtype=np.float64), None)
+        probabilities = np.zeros((len(truth), int(self.truth.max()) + 1))
+        # A fold may lack a class, whose probability is then zero.
+        probabilities[:, model.classes_.astype(int)] = model.predict_proba(rows)
+        return Outcome(truth, probabilities.argmax(axis=1).astype(float), probabilities)

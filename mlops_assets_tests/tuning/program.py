@@ -1,0 +1,29 @@
+"""A study in a process of its own, to be killed. Arguments: store, log, n_trials, seconds."""
+
+import sys
+from pathlib import Path
+
+from mlops_assets.gateways.study_store import StudyStore
+from mlops_assets.tuning.study import StudyInterrupted, run
+from mlops_assets_tests.tuning.objectives import Bowl, spec
+
+
+def main() -> None:
+    url, log, n_trials, seconds = sys.argv[1:]
+    try:
+        run(
+            Bowl(seconds=float(seconds), log=Path(log)),
+            spec(n_trials=int(n_trials), workers=3),
+            study_name="bowl",
+            store=StudyStore(url),
+            direction="minimize",
+            folds=3,
+            on_trial=lambda trial, progress: print(progress.finished, flush=True),
+        )
+    except StudyInterrupted as interruption:
+        print(f"interrupted: {interruption}", flush=True)
+        raise SystemExit(130) from interruption
+
+
+if __name__ == "__main__":
+    main()
