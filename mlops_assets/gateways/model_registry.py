@@ -262,11 +262,12 @@ class ModelRegistry:
     def logged_slots(self, experiment: str, study: str) -> set[int]:
         """Trials of a study that MLflow already shows."""
         experiment_id = self.experiment_id(experiment)
+        wanted = f"tags.`mlops.study` = '{study}' and tags.`mlops.trial` = 'true'"
         slots: set[int] = set()
         token = None
         while True:
             page = self.client.search_runs(
-                [experiment_id], f"tags.`mlops.study` = '{study}'", max_results=1000, page_token=token
+                [experiment_id], wanted, max_results=1000, page_token=token
             )
             slots |= {int(run.data.tags["mlops.slot"]) for run in page}
             token = page.token

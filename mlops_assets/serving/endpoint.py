@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -127,6 +128,15 @@ def acquire(path: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def acquire_soon(path: Path) -> int | None:
+    """As `acquire`, for a second: whoever asks whether it is free holds it for an instant."""
+    for _ in range(20):
+        if (descriptor := acquire(path)) is not None:
+            return descriptor
+        time.sleep(0.05)
+    return None
 
 
 def alive(folder: Path) -> bool:

@@ -21,6 +21,7 @@ from mlops_assets.serving import endpoint
 from mlops_assets.serving.endpoint import Desired
 from mlops_assets.serving.listener import PortTakenError, listen
 from mlops_assets.serving.process import Worker
+from mlops_assets.serving.signals import Signals
 
 log = logging.getLogger("supervisor")
 
@@ -42,7 +43,7 @@ class Supervisor:
         self._clock = clock
         self._now = now
         self._selector = selectors.DefaultSelector()
-        self._signals: set[int] = set()
+        self._signals: Signals
         self._listener: socket.socket
         self._current: Worker | None = None
         self._candidate: Worker | None = None
@@ -57,7 +58,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until SIGTERM; 1 when the endpoint could not be brought up at all."""
-        self._watch_signals()
+        self._signals = Signals(self._selector)
         try:
             desired = endpoint.read_desired(self._folder / endpoint.DESIRED)
             serving = self._folder / endpoint.SERVING
@@ -225,11 +226,11 @@ class Supervisor:
         return min(soon, 0.5)
 
     def _handle_signals(self) -> None:
-        if signal.SIGTERM in self._signals and not self._stopping:
+        met = self._signals.take()
+        if signal.SIGTERM in met and not self._stopping:
             self._stop()
-        if signal.SIGHUP in self._signals and not self._stopping:
+        if signal.SIGHUP in met and not self._stopping:
             self._reload()
-        self._signals.clear()
 
     def _stop(self) -> None:
         self._stopping = True
@@ -273,28 +274,6 @@ class Supervisor:
         self._state = replace(self._state, **changes)
         endpoint.write(self._folder / endpoint.STATE, self._state)
 
-    def _watch_signals(self) -> None:
-        reading, writing = os.pipe()
-        for descriptor in (reading, writing):
-            os.set_blocking(descriptor, False)
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, self._note)
-        self._selector.register(reading, selectors.EVENT_READ, lambda: os.read(reading, 4096))
-
-    def _note(self, number: int, _: Any) -> None:
-        self._signals.add(signal.SIGTERM if number == signal.SIGINT else number)
-
-
-def _acquire(folder: Path) -> int | None:
-    # Whoever asks whether the endpoint is alive holds the lock for an instant.
-    for _ in range(20):
-        lock = endpoint.acquire(folder / endpoint.LOCK)
-        if lock is not None:
-            return lock
-        time.sleep(0.05)
-    return None
-
 
 def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
@@ -303,7 +282,7 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(name)s[%(process)d] %(levelname)s %(message)s"
     )
-    lock = _acquire(folder)
+    lock = endpoint.acquire_soon(folder / endpoint.LOCK)
     if lock is None:
         log.error("%s has a supervisor already", folder)
         return 1
