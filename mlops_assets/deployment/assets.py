@@ -53,7 +53,7 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
         data_store: dg.ResourceParam[DataStore],
         model_registry: dg.ResourceParam[ModelRegistry],
         target_context: dg.ResourceParam[TargetContext],
-    ) -> dg.Output[Endpoint]:
+    ) -> dg.MaterializeResult[Endpoint]:
         version = model_registry.aliases(experiment.model_name).get(CHAMPION)
         if version is None:
             raise dg.Failure(
@@ -76,12 +76,11 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
         except (TargetError, RegistryError, bundle.BundleError) as error:
             raise dg.Failure(f"{experiment.name} on {kind}: {error}") from error
         context.log.info(f"version {live.version} answers at {live.url}")
-        return dg.Output(
-            live,
+        return dg.MaterializeResult(
+            value=live,
             metadata={
                 **{k: v for k, v in asdict(live).items() if v is not None and k != "url"},
                 "url": dg.MetadataValue.url(live.url),
-                "docs": dg.MetadataValue.url(f"{live.url}/docs"),
                 "registry": dg.MetadataValue.url(
                     model_registry.version_url(experiment.model_name, version)
                 ),

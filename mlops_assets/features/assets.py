@@ -52,7 +52,7 @@ def _source(experiment: Experiment) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         data_store: dg.ResourceParam[DataStore],
         source_context: dg.ResourceParam[SourceContext],
-    ) -> dg.Output[Snapshot]:
+    ) -> dg.MaterializeResult[Snapshot]:
         here = replace(source_context, directory=experiment.path.parent)
         try:
             frame = _storable(spec.read(here))
@@ -69,8 +69,8 @@ def _source(experiment: Experiment) -> dg.AssetsDefinition:
             taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         context.log.info(f"{record.rows:,} rows x {len(record.columns)} columns: {record.location}")
-        return dg.Output(
-            record,
+        return dg.MaterializeResult(
+            value=record,
             data_version=dg.DataVersion(digest[:16]),
             metadata={
                 "dagster/row_count": record.rows,
@@ -105,7 +105,7 @@ def _features(experiment: Experiment) -> dg.AssetsDefinition:
         config: FeaturesConfig,
         source: Snapshot,
         data_store: dg.ResourceParam[DataStore],
-    ) -> dg.Output[FeatureTable]:
+    ) -> dg.MaterializeResult[FeatureTable]:
         raw = data_store.read_table(source.url)
         path = f"{experiment.name}/schemas/{_schema_fingerprint(experiment)}.json"
         if data_store.exists(path) and not config.infer_schema_again:
@@ -131,8 +131,8 @@ def _features(experiment: Experiment) -> dg.AssetsDefinition:
         )
         for note in schema.notes:
             context.log.info(note)
-        return dg.Output(
-            record,
+        return dg.MaterializeResult(
+            value=record,
             data_version=dg.DataVersion(digest[:16]),
             metadata={
                 "dagster/row_count": record.rows,
@@ -166,7 +166,7 @@ def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         features: FeatureTable,
         data_store: dg.ResourceParam[DataStore],
-    ) -> dg.Output[TrainingSet]:
+    ) -> dg.MaterializeResult[TrainingSet]:
         if blocking := [v for v in features.violations if v["blocking"]]:
             raise dg.Failure(
                 f"{experiment.name}: the features do not match their schema "
@@ -200,8 +200,8 @@ def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
         context.log.info(
             f"{record.train_rows:,} training and {record.test_rows:,} held-out rows: {record.split}"
         )
-        return dg.Output(
-            record,
+        return dg.MaterializeResult(
+            value=record,
             data_version=dg.DataVersion(digest[:16]),
             metadata={
                 "training_rows": record.train_rows,
@@ -267,7 +267,9 @@ def _column_schema(schema: TableSchema) -> dg.TableSchema:
 def _preview(frame: "pd.DataFrame") -> str:
     head = frame.head(5).astype(str)
     lines = [list(head.columns), ["---"] * len(head.columns), *head.to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def _in_words(violations: list[dict[str, Any]]) -> str:

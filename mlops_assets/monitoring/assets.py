@@ -55,7 +55,7 @@ def _reference_profile(experiment: Experiment) -> dg.AssetsDefinition:
         version: ModelVersion,
         data_store: dg.ResourceParam[DataStore],
         model_registry: dg.ResourceParam[ModelRegistry],
-    ) -> dg.Output[ReferenceProfile]:
+    ) -> dg.MaterializeResult[ReferenceProfile]:
         from mlops_assets.serving import profile as sketches
 
         rows = data_store.read_table(training_set.url)
@@ -74,8 +74,8 @@ def _reference_profile(experiment: Experiment) -> dg.AssetsDefinition:
         model_registry.log_bytes(version.run_id, content, "reference_profile/profile.bin")
         model_registry.tag_version(version.name, version.version, {"mlops.reference_profile": url})
         record = ReferenceProfile(url=url, rows=len(rows), version=version.version)
-        return dg.Output(
-            record,
+        return dg.MaterializeResult(
+            value=record,
             metadata={
                 "version": version.version,
                 "rows": record.rows,
@@ -113,7 +113,7 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
     )
     def serving_profile(
         context: dg.AssetExecutionContext, data_store: dg.ResourceParam[DataStore], **endpoints: Any
-    ) -> dg.Output[ServingProfile]:
+    ) -> dg.MaterializeResult[ServingProfile]:
         live: list[Endpoint] = list(endpoints.values())
         version = max(endpoint.version for endpoint in live)
         current = [endpoint for endpoint in live if endpoint.version == version]
@@ -137,8 +137,8 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
             live_since=max(endpoint.since for endpoint in current),
             unreadable=tuple(unreadable),
         )
-        return dg.Output(
-            record,
+        return dg.MaterializeResult(
+            value=record,
             metadata={
                 "version": version,
                 "rows": rows,

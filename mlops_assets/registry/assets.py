@@ -38,7 +38,7 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
         evaluation: Evaluation,
         training_set: TrainingSet,
         model_registry: dg.ResourceParam[ModelRegistry],
-    ) -> dg.Output[ModelVersion]:
+    ) -> dg.MaterializeResult[ModelVersion]:
         # Checks gate only within their own run; whoever materializes this asset alone is
         # held to the same verdicts here.
         if evaluation.run_id != trained_model.run_id:
@@ -56,25 +56,29 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
             raise dg.Failure(f"{experiment.name}: not registered, {reasons}", allow_retries=False)
         previous = model_registry.aliases(model).get(CHAMPION)
         existing = model_registry.version_of_run(model, trained_model.run_id)
-        number = existing.version if existing else model_registry.register(
-            model,
-            source=trained_model.model_uri,
-            run_id=trained_model.run_id,
-            tags={
-                "mlops.experiment": experiment.name,
-                "mlops.dagster_run": context.run_id,
-                "mlops.data_digest": training_set.digest,
-                "mlops.snapshot_digest": training_set.snapshot.digest,
-                "mlops.yaml_fingerprint": experiment.fingerprint(),
-                "mlops.bundle_uri": trained_model.bundle_uri,
-                "mlops.bundle_digest": trained_model.bundle_digest,
-                "mlops.code_version": trained_model.code_version,
-                **{
-                    f"mlops.test_{name}": f"{metric.value:.6g} [{metric.low:.6g}, {metric.high:.6g}]"
-                    for name, metric in evaluation.metrics.items()
+        number = (
+            existing.version
+            if existing
+            else model_registry.register(
+                model,
+                source=trained_model.model_uri,
+                run_id=trained_model.run_id,
+                tags={
+                    "mlops.experiment": experiment.name,
+                    "mlops.dagster_run": context.run_id,
+                    "mlops.data_digest": training_set.digest,
+                    "mlops.snapshot_digest": training_set.snapshot.digest,
+                    "mlops.yaml_fingerprint": experiment.fingerprint(),
+                    "mlops.bundle_uri": trained_model.bundle_uri,
+                    "mlops.bundle_digest": trained_model.bundle_digest,
+                    "mlops.code_version": trained_model.code_version,
+                    **{
+                        f"mlops.test_{name}": f"{metric.value:.6g} [{metric.low:.6g}, {metric.high:.6g}]"
+                        for name, metric in evaluation.metrics.items()
+                    },
+                    **{f"mlops.gate.{name}": v.reason for name, v in verdicts.items()},
                 },
-                **{f"mlops.gate.{name}": v.reason for name, v in verdicts.items()},
-            },
+            )
         )
         champion = spec.promotion == "automatic"
         model_registry.describe_version(model, number, _summary(experiment, evaluation))
@@ -84,8 +88,8 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
         context.log.info(
             f"{model} version {number} is {'the champion' if champion else 'a challenger'}"
         )
-        return dg.Output(
-            ModelVersion(
+        return dg.MaterializeResult(
+            value=ModelVersion(
                 name=model,
                 version=number,
                 run_id=trained_model.run_id,

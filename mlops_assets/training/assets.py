@@ -64,7 +64,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
         tuned: TunedHyperparameters,
         data_store: dg.ResourceParam[DataStore],
         model_registry: dg.ResourceParam[ModelRegistry],
-    ) -> dg.Output[TrainedModel]:
+    ) -> dg.MaterializeResult[TrainedModel]:
         run_id = model_registry.run_for(
             experiment.name,
             names.DAGSTER_RUN_TAG,
@@ -129,8 +129,8 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
             parameters=parameters,
             code_version=code,
         )
-        return dg.Output(
-            record,
+        return dg.MaterializeResult(
+            value=record,
             metadata={
                 "mlflow_run": dg.MetadataValue.url(model_registry.run_url(run_id)),
                 "model": model_uri,
@@ -168,7 +168,7 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
         training_set: TrainingSet,
         data_store: dg.ResourceParam[DataStore],
         model_registry: dg.ResourceParam[ModelRegistry],
-    ) -> dg.Output[Evaluation]:
+    ) -> dg.MaterializeResult[Evaluation]:
         run_id = trained_model.run_id
         rows = data_store.read_table(training_set.url)
         test = rows[rows[SPLIT] == TEST].reset_index(drop=True)
@@ -183,9 +183,7 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
             fetched(model_registry, trained_model.bundle_uri) as model,
         ):
             outcome = model.outcome(test)
-            metrics = estimate(
-                metrics_for(task), outcome, stratify=stratified(task), **resampling
-            )
+            metrics = estimate(metrics_for(task), outcome, stratify=stratified(task), **resampling)
             comparison = _compare(
                 experiment, model_registry, test, outcome, training_set, resampling
             )
@@ -209,9 +207,7 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
                 importances=importances,
                 code_version=trained_model.code_version,
             )
-            figures = plots.evaluation_figures(
-                task, outcome, training_set.classes, importances
-            )
+            figures = plots.evaluation_figures(task, outcome, training_set.classes, importances)
             model_registry.log_estimates(run_id, "test", metrics)
             model_registry.log_text(run_id, text, "model_card.md")
             for name, figure in figures.items():
@@ -221,8 +217,8 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
             f"{experiment.metric} {primary.value:.4f} "
             f"({spec.confidence:.0%} interval {primary.low:.4f} to {primary.high:.4f})"
         )
-        return dg.Output(
-            record,
+        return dg.MaterializeResult(
+            value=record,
             metadata={
                 **{name: metric.value for name, metric in metrics.items()},
                 "metrics": dg.MetadataValue.md(card.metrics_table(metrics)),
@@ -334,4 +330,6 @@ def _compare(
 
 def _environment() -> str:
     packages = ("scikit-learn", "numpy", "pandas", "optuna", "mlflow", "dagster")
-    return ", ".join([f"python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)])
+    return ", ".join(
+        [f"python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]
+    )

@@ -102,7 +102,7 @@ def _tuned(experiment: Experiment) -> dg.AssetsDefinition:
         data_store: dg.ResourceParam[DataStore],
         study_store: dg.ResourceParam[StudyStore],
         model_registry: dg.ResourceParam[ModelRegistry],
-    ) -> dg.Output[TunedHyperparameters]:
+    ) -> dg.MaterializeResult[TunedHyperparameters]:
         asked = spec.model_copy(update={"n_trials": config.n_trials or spec.n_trials})
         name = study_name(experiment, training_set)
         parent = model_registry.run_for(
@@ -159,8 +159,8 @@ def _tuned(experiment: Experiment) -> dg.AssetsDefinition:
             failed=result.count("failed"),
         )
         context.log.info(f"best {metric} {best.score:.4f} in trial {best.slot}: {best.parameters}")
-        return dg.Output(
-            record,
+        return dg.MaterializeResult(
+            value=record,
             metadata={
                 "study": name,
                 f"best_cv_{metric}": best.score,

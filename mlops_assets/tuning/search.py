@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LAG = 8
 """Trials that may run at once. Part of what a study is: another number gives other trials."""
-STARTUP = 8
+STARTUP = 5
 """Scored trials before the sampler learns from them; until then it draws at random."""
 MIN_PEERS = 5
 """Complete trials before a trial may be pruned."""
