@@ -20,7 +20,5 @@ def load(chosen: Settings) -> dg.Definitions:
         ExperimentError: with every problem of every YAML in the folder.
     """
     experiments = loader.load_all(chosen.configs)
-    return dg.Definitions.merge(
-        build_all(experiments),
-        dg.Definitions(resources=resources.build(chosen), executor=dg.in_process_executor),
-    )
+    shared = dg.Definitions(resources=resources.build(chosen), executor=dg.in_process_executor)
+    return build_all(experiments, shared)

@@ -35,6 +35,7 @@ def probe(url: str, *, version: int, bundle_folder: Path, timeout: float = 10.0)
         answer = httpx.post(
             f"{url}/invocations",
             json={"dataframe_records": list(golden.records)},
+            headers={"x-mlops-probe": "1"},
             timeout=timeout,
         )
     except httpx.HTTPError as error:

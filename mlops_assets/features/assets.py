@@ -10,6 +10,7 @@ import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
+from mlops_assets.experiment.spec import kind_of
 from mlops_assets.features import cleaning, inference, leakage, splits
 from mlops_assets.features.sources.base import SourceContext, SourceError
 from mlops_assets.features.table import FeatureError, TableSchema
@@ -36,14 +37,15 @@ def build(experiment: Experiment) -> dg.Definitions:
 
 def _source(experiment: Experiment) -> dg.AssetsDefinition:
     spec = experiment.features.source
+    kind = kind_of(type(spec))
 
     @dg.asset(
         **names.asset_options(
             experiment,
             "features",
             names.SOURCE,
-            kinds={spec.kind, "parquet"},
-            description=f"{experiment.description}\n\nAn immutable copy of the `{spec.kind}` "
+            kinds={kind, "parquet"},
+            description=f"{experiment.description}\n\nAn immutable copy of the `{kind}` "
             "source. Equal data gives an equal digest, and nothing downstream is stale.",
             code=spec.fingerprint(),
         )

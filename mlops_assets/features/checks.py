@@ -63,7 +63,9 @@ def _findings(found: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     if not found:
         return {"findings": 0}
     records = [
-        dg.TableRecord({k: v if isinstance(v, bool | int | float) else str(v) for k, v in f.items()})
+        dg.TableRecord(
+            {k: v if isinstance(v, bool | int | float) else str(v) for k, v in f.items()}
+        )
         for f in found
     ]
     return {"findings": len(found), "table": dg.MetadataValue.table(records)}

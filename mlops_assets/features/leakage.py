@@ -2,7 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.modeling.folds import EVENT_TIME, GROUP, LABEL, LABEL_TIME, ROW, SPLIT, TEST, TRAIN
+from mlops_assets.modeling.folds import (
+    EVENT_TIME,
+    GROUP,
+    LABEL,
+    LABEL_TIME,
+    ROW,
+    SPLIT,
+    TEST,
+    TRAIN,
+)
 from mlops_assets.serving.bundle import Task
 from mlops_assets.serving.schema import InputSchema
 
@@ -52,7 +61,9 @@ def determination(feature: "pd.Series[Any]", label: "pd.Series[Any]", task: Task
     labels = label[known].to_numpy(dtype=float)
     codes = _codes(feature[known])
     truth = (
-        labels[:, None] if task == "regression" else np.eye(int(labels.max()) + 1)[labels.astype(int)]
+        labels[:, None]
+        if task == "regression"
+        else np.eye(int(labels.max()) + 1)[labels.astype(int)]
     )
     n = len(truth)
     base = ((truth - truth.mean(axis=0)) ** 2).sum() * (n / (n - 1)) ** 2

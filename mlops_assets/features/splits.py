@@ -111,7 +111,9 @@ def _row_ids(rows: "pd.DataFrame", columns: list[str]) -> Any:
 
     hashes = pd.util.hash_pandas_object(rows[columns], index=False)
     repeat = hashes.groupby(hashes).cumcount()
-    return [f"{value:016x}" + (f"-{n}" if n else "") for value, n in zip(hashes, repeat, strict=True)]
+    return [
+        f"{value:016x}" + (f"-{n}" if n else "") for value, n in zip(hashes, repeat, strict=True)
+    ]
 
 
 def _shuffled(key: Any, seed: int) -> Any:
@@ -171,9 +173,7 @@ def _by_time(rows: "pd.DataFrame", spec: FeaturesSpec) -> tuple["pd.DataFrame", 
     return rows, words
 
 
-def _refuse_poor(
-    rows: "pd.DataFrame", task: Task, spec: FeaturesSpec, *, ordered: bool
-) -> None:
+def _refuse_poor(rows: "pd.DataFrame", task: Task, spec: FeaturesSpec, *, ordered: bool) -> None:
     for side in (TRAIN, TEST):
         part = rows[rows[SPLIT] == side]
         if len(part) < 2:

@@ -97,6 +97,10 @@ class TrainedModel:
     parameters: Json
     code_version: str
     """The git commit it was trained with."""
+    data_digest: str
+    """Of the training set."""
+    snapshot_digest: str
+    """Of the source it came from."""
 
 
 @dataclass(frozen=True)

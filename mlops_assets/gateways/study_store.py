@@ -3,7 +3,7 @@ trial means."""
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -120,19 +120,12 @@ class StudyStore:
             )
         return url
 
-    @contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            lock = file_lock(_journal(self._folder, name).with_suffix(".lock"), study=name)
-        elif self._database.get_backend_name() == "sqlite":
-            path = Path(str(self._database.database))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = file_lock(path.with_name(f"{path.name}.{quote(name, safe='')}.lock"), study=name)
-        else:
-            lock = advisory_lock(self._database, study=name)
-        with lock:
-            yield
+    def _lock(self, name: str) -> AbstractContextManager[None]:
+        """For one writer of the study."""
+        if self._folder is None:
+            return _database_lock(self._database, study=name)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return file_lock(_journal(self._folder, name).with_suffix(".lock"), study=name)
 
     @contextmanager
     def _storage(self, name: str, *, writable: bool) -> Iterator["optuna.storages.BaseStorage"]:
@@ -189,6 +182,15 @@ class _NoLock:
         pass
 
 
+def _database_lock(database: "URL", *, study: str | None) -> AbstractContextManager[None]:
+    if database.get_backend_name() != "sqlite":
+        return advisory_lock(database, study=study)
+    path = Path(str(database.database))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = "lock" if study is None else f"{quote(study, safe='')}.lock"
+    return file_lock(path.with_name(f"{path.name}.{name}"), study=study)
+
+
 @contextmanager
 def _database_storage(database: "URL", *, called: str) -> Iterator["optuna.storages.RDBStorage"]:
     import sqlalchemy as sa
@@ -198,7 +200,10 @@ def _database_storage(database: "URL", *, called: str) -> Iterator["optuna.stora
     # A database in the network may drop idle connections while a long trial runs.
     options = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
     try:
-        storage = RDBStorage(database.render_as_string(hide_password=False), engine_kwargs=options)
+        # Optuna makes its tables here, and fails when two processes do so at once.
+        with _database_lock(database, study=None):
+            address = database.render_as_string(hide_password=False)
+            storage = RDBStorage(address, engine_kwargs=options)
     except (sa.exc.SQLAlchemyError, RuntimeError) as error:
         raise StudyStoreError(f"study store {called} cannot be opened: {error}") from error
     try:

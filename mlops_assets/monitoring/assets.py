@@ -24,6 +24,10 @@ from mlops_assets.modeling.scoring import columns, fetched
 CHUNK = 50_000
 """Rows handed to the sketches at once."""
 
+# Inputs by keyword have no annotation to take the type from; its name must differ from the one
+# Dagster gives to annotations.
+_LIVE_ENDPOINT = dg.PythonObjectDagsterType(Endpoint, name="LiveEndpoint")
+
 
 def build(experiment: Experiment) -> dg.Definitions:
     return dg.Definitions(assets=[_reference_profile(experiment), _serving_profile(experiment)])
@@ -105,7 +109,7 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
         ins={
             kind: dg.AssetIn(
                 names.endpoint_key(experiment.name, kind),
-                dagster_type=dg.PythonObjectDagsterType(Endpoint),
+                dagster_type=_LIVE_ENDPOINT,
             )
             for kind in kinds
         },
@@ -124,12 +128,10 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
         for url in unreadable:
             context.log.warning(f"{url} is no profile and was left out")
         windows = [increment.window.isoformat() for increment in increments]
-        url = None
-        if merged is not None:
-            path = f"{experiment.name}/serving_profiles/{version}/{context.run_id}.bin"
-            url = data_store.write_bytes(path, merged)
+        path = f"{experiment.name}/serving_profiles/{version}/{context.run_id}.bin"
+        profile = None if merged is None else data_store.write_bytes(path, merged)
         record = ServingProfile(
-            url=url,
+            url=profile,
             rows=rows,
             version=version,
             first=windows[0] if windows else None,

@@ -43,15 +43,14 @@ def _profile_is_fresh(experiment: Experiment) -> dg.AssetChecksDefinition:
     return profile_is_fresh
 
 
-def _drift_check(
-    experiment: Experiment, name: str, *, outputs: bool
-) -> dg.AssetChecksDefinition:
+def _drift_check(experiment: Experiment, name: str, *, outputs: bool) -> dg.AssetChecksDefinition:
     spec = experiment.monitoring.drift
     what = "predictions" if outputs else "inputs"
 
     @dg.asset_check(
         name=name,
         asset=names.asset_key(experiment.name, names.SERVING_PROFILE),
+        additional_deps=[names.asset_key(experiment.name, names.REFERENCE_PROFILE)],
         description=f"The {what} of the live version are distributed as in training: population "
         f"stability index of every column at most {spec.threshold:g}.",
     )
@@ -80,7 +79,9 @@ def _drift_check(
         verdicts = drift.judge(histograms, spec)
         drifted = [verdict for verdict in verdicts if verdict.drifted]
         records = [
-            dg.TableRecord({"column": v.column, "psi": round(v.psi, 4), "drifted": v.drifted, "most": v.moved})
+            dg.TableRecord(
+                {"column": v.column, "psi": round(v.psi, 4), "drifted": v.drifted, "most": v.moved}
+            )
             for v in verdicts
         ]
         return dg.AssetCheckResult(

@@ -5,7 +5,7 @@ import dagster as dg
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.model_registry import CHALLENGER, CHAMPION, ModelRegistry
-from mlops_assets.gateways.records import Evaluation, ModelVersion, TrainedModel, TrainingSet
+from mlops_assets.gateways.records import Evaluation, ModelVersion, TrainedModel
 from mlops_assets.registry import promotion
 
 
@@ -29,14 +29,12 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
         ins={
             "trained_model": dg.AssetIn(names.asset_key(experiment.name, names.TRAINED_MODEL)),
             "evaluation": dg.AssetIn(names.asset_key(experiment.name, names.EVALUATION)),
-            "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
         },
     )
     def registered_version(
         context: dg.AssetExecutionContext,
         trained_model: TrainedModel,
         evaluation: Evaluation,
-        training_set: TrainingSet,
         model_registry: dg.ResourceParam[ModelRegistry],
     ) -> dg.MaterializeResult[ModelVersion]:
         # Checks gate only within their own run; whoever materializes this asset alone is
@@ -66,8 +64,8 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
                 tags={
                     "mlops.experiment": experiment.name,
                     "mlops.dagster_run": context.run_id,
-                    "mlops.data_digest": training_set.digest,
-                    "mlops.snapshot_digest": training_set.snapshot.digest,
+                    "mlops.data_digest": trained_model.data_digest,
+                    "mlops.snapshot_digest": trained_model.snapshot_digest,
                     "mlops.yaml_fingerprint": experiment.fingerprint(),
                     "mlops.bundle_uri": trained_model.bundle_uri,
                     "mlops.bundle_digest": trained_model.bundle_digest,

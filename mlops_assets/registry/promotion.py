@@ -37,8 +37,10 @@ def beats_champion(evaluation: Evaluation, spec: RegistrySpec) -> Verdict:
     if comparison.difference is None:
         return Verdict(True, f"not comparable with version {comparison.version}: {comparison.note}")
     metric: MetricName = comparison.metric  # type: ignore[assignment]
-    gain = comparison.difference.value * (1 if METRICS[metric].greater_is_better else -1)
-    return Verdict(gain >= -spec.champion.margin, _in_words(comparison, spec.champion.margin))
+    margin, gain = spec.champion.margin, comparison.difference.value
+    if not METRICS[metric].greater_is_better:
+        margin, gain = margin * abs(comparison.champion or 0.0), -gain
+    return Verdict(gain >= -margin, _in_words(comparison, margin))
 
 
 def _in_words(comparison: Comparison, margin: float) -> str:

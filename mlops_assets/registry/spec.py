@@ -14,7 +14,8 @@ class ChampionGate(Spec):
     metric: MetricName | None = None
     """What is compared; by default what tuning optimised."""
     margin: float = Field(default=0.01, ge=0)
-    """How much worse it may be, in the metric's units."""
+    """How much worse it may be: points of a score such as `roc_auc` or `r2`, a share of the
+    champion's value for a loss or an error such as `log_loss` or `rmse`."""
 
 
 class RegistrySpec(Spec):

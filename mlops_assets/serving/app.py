@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PROBE_HEADER = "x-mlops-probe"
+"""A request that bears it is answered like any other, but is no traffic: the golden questions of a
+probe must not be taken for what callers ask."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 DATATYPES = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
 
@@ -85,8 +88,9 @@ class Service:
         try:
             body = await self._body(request)
             media = request.headers.get("content-type", "application/json").split(";")[0].strip()
+            probe = PROBE_HEADER in request.headers
             work = asyncio.get_running_loop().run_in_executor(
-                self._threads, self._answer, body, media.lower()
+                self._threads, self._answer, body, media.lower(), probe
             )
             return await work
         finally:
@@ -114,7 +118,7 @@ class Service:
             raise RequestError(400, "disconnected", "the caller went away") from error
         return b"".join(parts)
 
-    def _answer(self, body: bytes, media: str) -> dict[str, Any]:
+    def _answer(self, body: bytes, media: str, probe: bool) -> dict[str, Any]:
         manifest = self.scorer.manifest
         if media in ("application/json", ""):
             columns = parse_json(body, manifest.schema, max_rows=self.limits.max_rows)
@@ -128,7 +132,8 @@ class Service:
             scores = self.scorer.score(columns)
         except ScoringError as error:
             raise RequestError(400, "not_scorable", str(error)) from error
-        self._record(columns, scores)
+        if not probe:
+            self._record(columns, scores)
         answer: dict[str, Any] = {"predictions": scores.predictions}
         if manifest.task != "regression":
             answer |= {"probabilities": scores.probabilities, "classes": list(manifest.classes)}

@@ -128,6 +128,8 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
             parity=parity,
             parameters=parameters,
             code_version=code,
+            data_digest=training_set.digest,
+            snapshot_digest=training_set.snapshot.digest,
         )
         return dg.MaterializeResult(
             value=record,
@@ -220,12 +222,13 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             value=record,
             metadata={
-                **{name: metric.value for name, metric in metrics.items()},
                 "metrics": dg.MetadataValue.md(card.metrics_table(metrics)),
-                "slices": dg.MetadataValue.md(card.slices_table(record.slices) or "none asked for"),
                 **{n: dg.MetadataValue.md(as_markdown(f, n)) for n, f in figures.items()},
-                "model_card": dg.MetadataValue.md(text),
+                "slices": dg.MetadataValue.md(card.slices_table(record.slices) or "none asked for"),
                 "mlflow_run": dg.MetadataValue.url(model_registry.run_url(run_id)),
+                "model_card": dg.MetadataValue.md(text),
+                # Plain numbers under stable keys: the UI draws their history.
+                **{name: metric.value for name, metric in metrics.items()},
             },
         )
 

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 from typing import Any, Literal
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 from pydantic import Field, field_validator
@@ -43,8 +43,10 @@ class Retrain(Spec):
     @field_validator("timezone")
     @classmethod
     def _check_timezone(cls, value: str) -> str:
-        if value not in available_timezones():
-            raise ValueError("not an IANA time zone, for instance Europe/Berlin")
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("not an IANA time zone, for instance Europe/Berlin") from error
         return value
 
 
@@ -75,7 +77,7 @@ class TrainingSpec(Spec):
     def _check_estimator(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", value):
             raise ValueError("an estimator is a dotted import path, package.module.Class")
-        if value.split(".")[0] not in ALLOWED_PACKAGES:
+        if value.split(".", maxsplit=1)[0] not in ALLOWED_PACKAGES:
             raise ValueError(f"estimators may come from {', '.join(ALLOWED_PACKAGES)} only")
         return value
 

@@ -12,14 +12,16 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import ModelRegistry, TrialRecord
 from mlops_assets.gateways.records import TrainingSet, TunedHyperparameters
-from mlops_assets.gateways.study_store import StudyStore, StudyStoreError
+from mlops_assets.gateways.study_locks import StudyStoreError
+from mlops_assets.gateways.study_store import StudyStore
 from mlops_assets.modeling.figures import as_markdown
 from mlops_assets.modeling.pipeline import EstimatorError
 from mlops_assets.modeling.tasks import METRICS
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets.tuning import plots, study
+from mlops_assets.tuning.coordinator import Progress
 from mlops_assets.tuning.objective import ObjectiveFactory
-from mlops_assets.tuning.study import Progress, StudyError
+from mlops_assets.tuning.study import StudyError
 from mlops_assets.tuning.trials import Direction, FinishedTrial
 
 PROGRESS_SECONDS = 2.0
@@ -40,12 +42,10 @@ def build(experiment: Experiment) -> dg.Definitions:
 def study_name(experiment: Experiment, training_set: TrainingSet) -> str:
     """Equal for equal data and equal meaning of a trial: such a study is resumed, and a larger
     `n_trials`, other workers or another timeout extend it."""
-    tuning = experiment.tuning.model_dump(mode="json")
-    for key in ("n_trials", "workers", "timeout_minutes"):
-        del tuning[key]
     training = experiment.training
     meaning = {
-        "tuning": tuning,
+        "recipe": study.recipe(experiment.tuning, experiment.features.split.folds),
+        "metric": experiment.metric,
         "estimator": training.estimator,
         "parameters": training.parameters,
         "preprocessing": training.preprocessing.model_dump(mode="json"),
@@ -162,17 +162,17 @@ def _tuned(experiment: Experiment) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             value=record,
             metadata={
-                "study": name,
                 f"best_cv_{metric}": best.score,
-                "best_trial": best.slot,
                 "parameters": dg.MetadataValue.json(best.parameters),
+                **{t: dg.MetadataValue.md(as_markdown(f, t)) for t, f in figures.items()},
+                "mlflow_run": dg.MetadataValue.url(model_registry.run_url(parent)),
+                "study": name,
+                "best_trial": best.slot,
                 "trials": record.trials,
                 "complete": record.complete,
                 "pruned": record.pruned,
                 "failed": record.failed,
                 "stopped": result.stopped,
-                **{t: dg.MetadataValue.md(as_markdown(f, t)) for t, f in figures.items()},
-                "mlflow_run": dg.MetadataValue.url(model_registry.run_url(parent)),
             },
         )
 
@@ -196,8 +196,11 @@ def _reporter(
         context.log.info(
             f"trial {progress.finished} of {progress.total}: best {metric} {best}{left}"
         )
-        metadata = {"finished": progress.finished, "total": progress.total, "best": best}
-        context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
+        seen = dg.AssetObservation(
+            asset_key=context.asset_key,
+            metadata={"finished": progress.finished, "total": progress.total, "best": best},
+        )
+        context.log_event(seen)
 
     return report
 

@@ -96,7 +96,11 @@ def _parallel(complete: list[FinishedTrial], metric: str, direction: Direction) 
 
 def _scaled(values: list[Any]) -> list[float]:
     """Values as places between 0 and 1: ranks of distinct values; NaN where not searched."""
-    present = {value for value in values if value is not None}
-    order = sorted(present, key=lambda v: (not isinstance(v, int | float), v if isinstance(v, int | float) else 0, str(v)))
+
+    def order_of(value: Any) -> tuple[bool, float, str]:
+        number = isinstance(value, int | float)
+        return not number, value if number else 0.0, str(value)
+
+    order = sorted({value for value in values if value is not None}, key=order_of)
     places = {value: k / max(1, len(order) - 1) for k, value in enumerate(order)}
     return [places.get(value, float("nan")) for value in values]

@@ -1,6 +1,7 @@
 """The `tuning` section: which parameters are searched, how, and for how long."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -74,8 +75,9 @@ class Categorical(Spec):
 
     @model_validator(mode="after")
     def _check_choices(self) -> "Categorical":
-        if len({(type(c), c) for c in self.choices}) < len(self.choices):
-            raise ValueError("choices holds a value twice")
+        # Python, and with it Optuna, takes 1, 1.0 and true for the same choice.
+        if len(set(self.choices)) < len(self.choices):
+            raise ValueError("choices holds a value twice; 1, 1.0 and true are one value")
         return self
 
 
@@ -107,6 +109,8 @@ class TuningSpec(Spec):
 
 
 def _check_bounds(low: float, high: float, log: bool, step: float | None) -> None:
+    if not (isfinite(low) and isfinite(high)):
+        raise ValueError(f"bounds must be finite, not {low} and {high}")
     if low > high:
         raise ValueError(f"bounds reversed: low ({low}) is above high ({high})")
     if log and low <= 0:
@@ -121,7 +125,7 @@ def _check_conditions(space: Mapping[str, Any]) -> None:
             continue
         parent = space.get(dimension.when.parameter)
         if not isinstance(parent, Categorical):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004 - pydantic reports ValueError only
                 f"{name}: when.parameter {dimension.when.parameter!r} is not a categorical "
                 "parameter of the search space"
             )

@@ -6,10 +6,25 @@ import pytest
 
 from mlops_assets.gateways.study_locks import StudyBusyError, StudyStoreError
 from mlops_assets.gateways.study_store import StudyStore
+from mlops_assets_tests.peers import postgres as postgres_peer
 
 
-@pytest.fixture(params=["folder", "file url", "sqlite"])
+@pytest.fixture(scope="module")
+def postgres():
+    binaries = postgres_peer.find_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL server programs on this machine")
+    with postgres_peer.running(binaries) as server:
+        yield server
+
+
+@pytest.fixture(
+    params=["folder", "file url", "sqlite", pytest.param("postgres", marks=pytest.mark.peer)]
+)
 def store(request, tmp_path):
+    if request.param == "postgres":
+        server = request.getfixturevalue("postgres")
+        return StudyStore(server.create(f"studies_{os.urandom(4).hex()}"))
     url = {
         "folder": str(tmp_path / "a" / "studies"),
         "file url": f"file://{tmp_path}/with%20space",
@@ -47,8 +62,9 @@ def test_an_unknown_study_is_named(store):
 
 def test_one_writer_at_a_time_and_readers_meanwhile(store):
     with store.open("s", direction="minimize"):
-        with pytest.raises(StudyBusyError, match=f"'s' is being written by process {os.getpid()}"):
+        with pytest.raises(StudyBusyError, match="'s' is being written by") as caught:
             add(store, "s", 1.0)
+        assert f"process {os.getpid()} on" in str(caught.value) or "postgresql" in store.url
         with store.read("s") as study:
             assert study.trials == []
         add(store, "other", 1.0)
@@ -116,13 +132,21 @@ def test_a_store_that_cannot_be_used_is_explained_without_its_password(url, mess
     assert "secret" not in str(caught.value)
 
 
-def test_two_processes_may_make_one_database_at_once(tmp_path):
+@pytest.mark.peer
+def test_two_processes_may_make_one_postgres_schema_at_once(postgres):
+    check_two_makers(postgres.create("made_twice"))
+
+
+def test_two_processes_may_make_one_sqlite_file_at_once(tmp_path):
+    check_two_makers(f"sqlite:///{tmp_path}/studies.db")
+
+
+def check_two_makers(url):
     program = (
         "import sys; from mlops_assets.gateways.study_store import StudyStore\n"
         "with StudyStore(sys.argv[1]).open(sys.argv[2], direction='minimize'): pass"
     )
-    url = f"sqlite:///{tmp_path}/studies.db"
     command = [sys.executable, "-c", program, url]
-    both = [subprocess.Popen([*command, name]) for name in ("a", "b")]
-    assert [process.wait(timeout=60) for process in both] == [0, 0]
-    assert StudyStore(url).names() == ("a", "b")
+    both = [subprocess.Popen([*command, name]) for name in ("a", "b", "c")]
+    assert [process.wait(timeout=60) for process in both] == [0, 0, 0]
+    assert StudyStore(url).names() == ("a", "b", "c")
