@@ -71,8 +71,8 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
                     "mlops.bundle_digest": trained_model.bundle_digest,
                     "mlops.code_version": trained_model.code_version,
                     **{
-                        f"mlops.test_{name}": f"{metric.value:.6g} [{metric.low:.6g}, {metric.high:.6g}]"
-                        for name, metric in evaluation.metrics.items()
+                        f"mlops.test_{name}": f"{m.value:.6g} [{m.low:.6g}, {m.high:.6g}]"
+                        for name, m in evaluation.metrics.items()
                     },
                     **{f"mlops.gate.{name}": v.reason for name, v in verdicts.items()},
                 },

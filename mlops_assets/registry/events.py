@@ -10,7 +10,7 @@ class Seen:
 
     version: int
     changes: int
-    """How often the champion changed so far: tells an alias moved to and fro from one that stayed."""
+    """How often the champion changed so far: an alias moved to and fro is two changes."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ def decide(
     """One event per changed champion that is not live already.
 
     Args:
-        champions: version with the alias `champion`, by experiment.
-        seen: from the last decision; experiments without a champion now are forgotten nothing of.
+        champions: version with the alias `champion`, by experiment; one that has none keeps what was seen.
+        seen: from the last decision.
         live: versions on the endpoints of the experiments whose champion changed.
     """
     events, remembered = [], dict(seen)

@@ -2,6 +2,7 @@
 
 import platform
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,9 +13,8 @@ import dagster as dg
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore
-from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
+from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.records import (
-    Comparison,
     Evaluation,
     TrainedModel,
     TrainingSet,
@@ -22,12 +22,13 @@ from mlops_assets.gateways.records import (
 )
 from mlops_assets.modeling.figures import as_markdown
 from mlops_assets.modeling.folds import SPLIT, TEST, TRAIN
-from mlops_assets.modeling.metrics import Outcome, estimate, paired_difference, point, stratified
+from mlops_assets.modeling.metrics import estimate, stratified
 from mlops_assets.modeling.scoring import fetched
 from mlops_assets.modeling.tasks import metrics_for
 from mlops_assets.serving.bundle import BundleError, Manifest
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets.training import card, commit, evaluation, export, fitting, plots
+from mlops_assets.training.comparison import with_champion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,15 +88,24 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
                     ordered=training_set.ordered,
                     seed=experiment.tuning.seed,
                 )
-                exported = _export(
-                    Path(temporary), experiment, fitted, test, run_id, training_set, code
+                answered = partial(
+                    fitting.outcome,
+                    fitted.estimator,
+                    task=task,
+                    schema=schema,
+                    threshold=fitted.threshold,
+                )
+                golden = evaluation.golden_rows(test, schema)
+                exported = export.write(
+                    Path(temporary),
+                    fitted.estimator,
+                    _manifest(experiment, training_set, fitted.threshold, run_id, code),
+                    golden=golden,
+                    expected=answered(golden),
                 )
             except (fitting.FittingError, BundleError) as error:
                 raise dg.Failure(f"{experiment.name}: {error}", allow_retries=False) from error
-            expected = fitting.outcome(
-                fitted.estimator, test, task=task, schema=schema, threshold=fitted.threshold
-            )
-            parity = export.parity(exported.folder, test, expected)
+            parity = export.parity(exported.folder, test, answered(test))
             bundle_uri = model_registry.log_folder(run_id, exported.folder, BUNDLE_PATH)
             model_uri = _log_model(model_registry, run_id, fitted.estimator, train, schema)
             model_registry.log(
@@ -186,7 +196,7 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
         ):
             outcome = model.outcome(test)
             metrics = estimate(metrics_for(task), outcome, stratify=stratified(task), **resampling)
-            comparison = _compare(
+            comparison = with_champion(
                 experiment, model_registry, test, outcome, training_set, resampling
             )
             record = Evaluation(
@@ -235,39 +245,27 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
     return evaluation_asset
 
 
-def _export(
-    folder: Path,
+def _manifest(
     experiment: Experiment,
-    fitted: fitting.Fitted,
-    test: "pd.DataFrame",
-    run_id: str,
     training_set: TrainingSet,
+    threshold: float | None,
+    run_id: str,
     code: str,
-) -> export.Exported:
-    schema = InputSchema.from_json(list(training_set.schema))
-    golden = evaluation.golden_rows(test, schema)
-    manifest = Manifest(
+) -> Manifest:
+    return Manifest(
         model=experiment.model_name,
         run_id=run_id,
         task=experiment.task,
         runtime="sklearn",
         model_file=export.MODEL_FILE,
-        schema=schema,
+        schema=InputSchema.from_json(list(training_set.schema)),
         classes=training_set.classes,
-        threshold=fitted.threshold,
+        threshold=threshold,
         data_digest=training_set.digest,
         code_version=code,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         files={},
     )
-    expected = fitting.outcome(
-        fitted.estimator,
-        golden,
-        task=experiment.task,
-        schema=schema,
-        threshold=fitted.threshold,
-    )
-    return export.write(folder, fitted.estimator, manifest, golden=golden, expected=expected)
 
 
 def _log_model(
@@ -290,44 +288,6 @@ def _log_model(
         signature=infer_signature(example, answer),
         trusted=list(TRUSTED),
         requirements=[f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "pandas")],
-    )
-
-
-def _compare(
-    experiment: Experiment,
-    registry: ModelRegistry,
-    test: "pd.DataFrame",
-    candidate: Outcome,
-    training_set: TrainingSet,
-    resampling: dict[str, Any],
-) -> Comparison | None:
-    champion = registry.aliases(experiment.model_name).get(CHAMPION)
-    if champion is None:
-        return None
-    metric = experiment.champion_metric
-
-    def incomparable(why: str) -> Comparison:
-        return Comparison(champion, metric, None, None, None, note=why)
-
-    uri = registry.version(experiment.model_name, champion).tags.get("mlops.bundle_uri")
-    if uri is None:
-        return incomparable("the champion has no serving bundle")
-    with fetched(registry, uri) as model:
-        manifest = model.scorer.manifest
-        if absent := sorted(set(manifest.schema.names) - set(test.columns)):
-            return incomparable(f"the champion needs {', '.join(absent)}, no feature any more")
-        if manifest.task != experiment.task or manifest.classes != training_set.classes:
-            return incomparable("the champion predicts other classes")
-        outcome = model.outcome(test)
-    return Comparison(
-        version=champion,
-        metric=metric,
-        candidate=point(metric, candidate),
-        champion=point(metric, outcome),
-        difference=paired_difference(
-            metric, candidate, outcome, stratify=stratified(experiment.task), **resampling
-        ),
-        note="",
     )
 
 
