@@ -54,7 +54,15 @@ def validate(configs: Path) -> float:
     """Seconds that `dagster definitions validate` takes on the experiments of this folder."""
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "MLOPS_CONFIGS": str(configs), "DAGSTER_HOME": home}
-        command = [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"]
+        command = [
+            sys.executable,
+            "-m",
+            "dagster",
+            "definitions",
+            "validate",
+            "-w",
+            "workspace.yaml",
+        ]
         started = time.perf_counter()
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         seconds = time.perf_counter() - started

@@ -1,5 +1,8 @@
 """What Dagster loads: every experiment in the configs folder, as one code location."""
 
+import functools
+import gc
+
 import dagster as dg
 
 from mlops_assets import resources, settings
@@ -10,7 +13,20 @@ from mlops_assets.settings import Settings
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    return load(settings.load())
+    return _of_this_process()
+
+
+@functools.cache
+def _of_this_process() -> dg.Definitions:
+    """Dagster asks twice while it starts a code server: to see what there is, and to build it."""
+    # Definitions stay as long as the process. Looking for garbage among them takes as long as
+    # building them, and never finds any.
+    gc.disable()
+    try:
+        return load(settings.load())
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def load(chosen: Settings) -> dg.Definitions:

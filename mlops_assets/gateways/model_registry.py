@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from mlops_assets.gateways.records import Metric
 
@@ -278,6 +278,10 @@ class ModelRegistry:
         """Where people see the run."""
         experiment_id = self.client.get_run(run_id).info.experiment_id
         return f"{self._ui_url}/#/experiments/{experiment_id}/runs/{run_id}"
+
+    def artifact_url(self, run_id: str, path: str) -> str:
+        """Where browsers get an artifact of the run."""
+        return f"{self._ui_url}/get-artifact?{urlencode({'path': path, 'run_uuid': run_id})}"
 
     def version_url(self, name: str, version: int) -> str:
         """Where people see the version."""

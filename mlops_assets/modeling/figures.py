@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,8 +11,11 @@ if TYPE_CHECKING:
 BLUE, GREY, RED = "#1f5fa8", "#8a8f98", "#b3402a"
 
 
-def new_figure(rows: int = 1, columns: int = 1, *, width: float = 5.2, height: float = 3.8) -> "Figure":
-    """A figure of rows x columns axes without clutter; width and height are one axis's, inches."""
+def new_figure(
+    rows: int = 1, columns: int = 1, *, width: float = 4.2, height: float = 3.0
+) -> "Figure":
+    """A figure of rows x columns axes without clutter; width and height are one axis's, inches.
+    The default width is what an asset's page in the Dagster UI shows without scrolling."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -21,8 +25,13 @@ def new_figure(rows: int = 1, columns: int = 1, *, width: float = 5.2, height: f
     return figure
 
 
-def as_markdown(figure: "Figure", title: str) -> str:
-    """The figure as an inline PNG, small enough for Dagster's event log."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=72)
-    return f"![{title}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+def as_markdown(figures: Mapping[str, "Figure"]) -> str:
+    """Figures by title as inline PNGs, small enough for Dagster's event log. The Dagster UI shows
+    Markdown of this length on a click, all of it at once."""
+    parts = []
+    for title, figure in figures.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=72)
+        png = base64.b64encode(buffer.getvalue()).decode()
+        parts.append(f"![{title}](data:image/png;base64,{png})")
+    return "\n\n".join(parts)

@@ -124,9 +124,7 @@ def best_threshold(truth: Vector, probability: Vector, *, maximize: str) -> floa
     return float((sorted_probability[at] + below) / 2)
 
 
-def _resamples(
-    outcome: Outcome, *, stratify: bool, resamples: int, seed: int
-) -> Iterator[Matrix]:
+def _resamples(outcome: Outcome, *, stratify: bool, resamples: int, seed: int) -> Iterator[Matrix]:
     import numpy as np
 
     generator = np.random.default_rng(seed)
@@ -262,9 +260,7 @@ def _counts(outcome: Outcome, weights: Matrix, label: float) -> tuple[Vector, Ve
 def _ratio(numerator: Vector, denominator: Vector) -> Vector:
     import numpy as np
 
-    return np.divide(
-        numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0
-    )
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
 def _precision(outcome: Outcome, weights: Matrix) -> Vector:

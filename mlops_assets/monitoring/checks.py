@@ -95,7 +95,7 @@ def _drift_check(experiment: Experiment, name: str, *, outputs: bool) -> dg.Asse
                 "largest_psi": verdicts[0].psi if verdicts else 0.0,
                 "columns": dg.MetadataValue.table(records),
                 "pictures": dg.MetadataValue.md(
-                    as_markdown(plots.then_and_now(histograms, verdicts), "then and now")
+                    as_markdown({"then and now": plots.then_and_now(histograms, verdicts)})
                 ),
             },
         )

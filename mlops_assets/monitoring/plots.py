@@ -16,8 +16,8 @@ def then_and_now(
     """The most drifted columns; there is at least one."""
     by_name = {histogram.column: histogram for histogram in histograms}
     shown = [by_name[verdict.column] for verdict in verdicts[:most]]
-    columns = min(3, len(shown))
-    figure = new_figure(-(-len(shown) // columns), columns, width=3.4, height=2.5)
+    columns = min(2, len(shown))
+    figure = new_figure(-(-len(shown) // columns), columns, width=3.0, height=2.5)
     for axis, histogram in zip(figure.axes, shown, strict=False):
         _draw(axis, histogram, legend=axis is figure.axes[0])
     return figure

@@ -233,7 +233,13 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
             value=record,
             metadata={
                 "metrics": dg.MetadataValue.md(card.metrics_table(metrics)),
-                **{n: dg.MetadataValue.md(as_markdown(f, n)) for n, f in figures.items()},
+                **{
+                    name: dg.MetadataValue.md(
+                        f"![{name}]({model_registry.artifact_url(run_id, f'plots/{name}.png')})"
+                    )
+                    for name in figures
+                },
+                "plots": dg.MetadataValue.md(as_markdown(figures)),
                 "slices": dg.MetadataValue.md(card.slices_table(record.slices) or "none asked for"),
                 "mlflow_run": dg.MetadataValue.url(model_registry.run_url(run_id)),
                 "model_card": dg.MetadataValue.md(text),

@@ -78,7 +78,8 @@ def slices_table(slices: tuple[Json, ...]) -> str:
             entry["column"],
             entry["value"],
             f"{entry['rows']:,}",
-            entry.get("note") or f"{entry['value_of']:.4f} ({entry['low']:.4f} – {entry['high']:.4f})",  # noqa: RUF001
+            entry.get("note")
+            or f"{entry['value_of']:.4f} ({entry['low']:.4f} – {entry['high']:.4f})",  # noqa: RUF001
         )
         for entry in slices
     ]

@@ -96,14 +96,18 @@ def importances(
     found = []
     for name in schema.names:
         # One call for all repeats: the fixed cost of a prediction outweighs its rows.
-        shuffled = [rows.assign(**{name: rows[name].to_numpy()[generator.permutation(len(rows))]})
-                    for _ in range(repeats)]
+        shuffled = [
+            rows.assign(**{name: rows[name].to_numpy()[generator.permutation(len(rows))]})
+            for _ in range(repeats)
+        ]
         together = predict(pd.concat(shuffled, ignore_index=True))
         drops = [
             sign * (base - point(metric, together.take(slice(k * len(rows), (k + 1) * len(rows)))))
             for k in range(repeats)
         ]
-        found.append({"column": name, "importance": float(np.mean(drops)), "sd": float(np.std(drops))})
+        found.append(
+            {"column": name, "importance": float(np.mean(drops)), "sd": float(np.std(drops))}
+        )
     return tuple(sorted(found, key=lambda entry: -entry["importance"]))
 
 

@@ -73,7 +73,12 @@ def fit(
 
 
 def outcome(
-    estimator: Any, rows: "pd.DataFrame", *, task: Task, schema: InputSchema, threshold: float | None
+    estimator: Any,
+    rows: "pd.DataFrame",
+    *,
+    task: Task,
+    schema: InputSchema,
+    threshold: float | None,
 ) -> Outcome:
     """What the estimator says about labelled rows."""
     import numpy as np
@@ -145,7 +150,9 @@ def _with_estimator(calibrated: Any, estimator: Any) -> Any:
     return other
 
 
-def _out_of_fold(model: Any, features: "pd.DataFrame", truth: Any, parts: tuple[Fold, ...]) -> _HeldOut:
+def _out_of_fold(
+    model: Any, features: "pd.DataFrame", truth: Any, parts: tuple[Fold, ...]
+) -> _HeldOut:
     import numpy as np
     from sklearn.base import clone
 

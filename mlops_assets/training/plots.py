@@ -26,35 +26,35 @@ def evaluation_figures(
 def _curves(outcome: Outcome) -> "Figure":
     from sklearn.metrics import precision_recall_curve, roc_curve
 
-    figure = new_figure(columns=2)
-    left, right = figure.axes
+    figure = new_figure(rows=2)
+    upper, lower = figure.axes
     score = outcome.probabilities[:, 1]  # type: ignore[index]
     false_rate, true_rate, _ = roc_curve(outcome.truth, score)
-    left.plot(false_rate, true_rate, color=BLUE)
-    left.plot([0, 1], [0, 1], color=GREY, linestyle=":")
-    left.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+    upper.plot(false_rate, true_rate, color=BLUE)
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle=":")
+    upper.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
     precision, recall, _ = precision_recall_curve(outcome.truth, score)
-    right.plot(recall, precision, color=BLUE)
-    right.axhline(outcome.truth.mean(), color=GREY, linestyle=":")
-    right.set(xlabel="recall", ylabel="precision", title="Precision and recall", ylim=(0, 1.02))
+    lower.plot(recall, precision, color=BLUE)
+    lower.axhline(outcome.truth.mean(), color=GREY, linestyle=":")
+    lower.set(xlabel="recall", ylabel="precision", title="Precision and recall", ylim=(0, 1.02))
     return figure
 
 
 def _calibration(outcome: Outcome) -> "Figure":
     from sklearn.calibration import calibration_curve
 
-    figure = new_figure(columns=2)
-    left, right = figure.axes
+    figure = new_figure(rows=2)
+    upper, lower = figure.axes
     score = outcome.probabilities[:, 1]  # type: ignore[index]
     observed, predicted = calibration_curve(outcome.truth, score, n_bins=10, strategy="quantile")
-    left.plot([0, 1], [0, 1], color=GREY, linestyle=":")
-    left.plot(predicted, observed, color=BLUE, marker="o", markersize=4)
-    left.set(xlabel="predicted probability", ylabel="observed share", title="Calibration")
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle=":")
+    upper.plot(predicted, observed, color=BLUE, marker="o", markersize=4)
+    upper.set(xlabel="predicted probability", ylabel="observed share", title="Calibration")
     bins = 30
-    right.hist(score[outcome.truth == 0], bins=bins, color=GREY, alpha=0.7, label="negative")
-    right.hist(score[outcome.truth == 1], bins=bins, color=RED, alpha=0.7, label="positive")
-    right.set(xlabel="predicted probability", ylabel="rows", title="Scores")
-    right.legend(frameon=False)
+    lower.hist(score[outcome.truth == 0], bins=bins, color=GREY, alpha=0.7, label="negative")
+    lower.hist(score[outcome.truth == 1], bins=bins, color=RED, alpha=0.7, label="positive")
+    lower.set(xlabel="predicted probability", ylabel="rows", title="Scores")
+    lower.legend(frameon=False)
     return figure
 
 
@@ -78,20 +78,18 @@ def _confusion(outcome: Outcome, classes: tuple[Any, ...]) -> "Figure":
 
 
 def _residuals(outcome: Outcome) -> "Figure":
-    figure = new_figure(columns=2)
-    left, right = figure.axes
+    figure = new_figure(rows=2)
+    upper, lower = figure.axes
     bounds = [
         min(outcome.truth.min(), outcome.predicted.min()),
         max(outcome.truth.max(), outcome.predicted.max()),
     ]
-    left.plot(bounds, bounds, color=GREY, linestyle=":")
-    left.scatter(outcome.predicted, outcome.truth, s=8, alpha=0.5, color=BLUE)
-    left.set(xlabel="predicted", ylabel="true", title="Predicted against true")
-    right.axhline(0, color=GREY, linestyle=":")
-    right.scatter(
-        outcome.predicted, outcome.truth - outcome.predicted, s=8, alpha=0.5, color=BLUE
-    )
-    right.set(xlabel="predicted", ylabel="true - predicted", title="Residuals")
+    upper.plot(bounds, bounds, color=GREY, linestyle=":")
+    upper.scatter(outcome.predicted, outcome.truth, s=8, alpha=0.5, color=BLUE)
+    upper.set(xlabel="predicted", ylabel="true", title="Predicted against true")
+    lower.axhline(0, color=GREY, linestyle=":")
+    lower.scatter(outcome.predicted, outcome.truth - outcome.predicted, s=8, alpha=0.5, color=BLUE)
+    lower.set(xlabel="predicted", ylabel="true - predicted", title="Residuals")
     return figure
 
 

@@ -164,7 +164,13 @@ def _tuned(experiment: Experiment) -> dg.AssetsDefinition:
             metadata={
                 f"best_cv_{metric}": best.score,
                 "parameters": dg.MetadataValue.json(best.parameters),
-                **{t: dg.MetadataValue.md(as_markdown(f, t)) for t, f in figures.items()},
+                **{
+                    title: dg.MetadataValue.md(
+                        f"![{title}]({model_registry.artifact_url(parent, f'plots/study_{title}.png')})"
+                    )
+                    for title in figures
+                },
+                "plots": dg.MetadataValue.md(as_markdown(figures)),
                 "mlflow_run": dg.MetadataValue.url(model_registry.run_url(parent)),
                 "study": name,
                 "best_trial": best.slot,

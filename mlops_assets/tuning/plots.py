@@ -79,7 +79,7 @@ def _parallel(complete: list[FinishedTrial], metric: str, direction: Direction) 
     """One line per trial over the parameters, each scaled to its range; the best are darkest."""
     names = sorted({name for trial in complete for name in trial.parameters})
     ranked = sorted(complete, key=lambda t: t.score or 0.0, reverse=direction == "minimize")
-    figure = new_figure(width=max(5.2, 1.3 * (len(names) + 1)))
+    figure = new_figure()
     (axis,) = figure.axes
     columns = [_scaled([trial.parameters.get(name) for trial in ranked]) for name in names]
     columns.append(_scaled([trial.score for trial in ranked]))
