@@ -6,7 +6,11 @@ import click
 from mlops_assets.commands.check import check
 from mlops_assets.commands.completion import completion
 from mlops_assets.commands.init import init
+from mlops_assets.commands.predict import predict
+from mlops_assets.commands.run import run
 from mlops_assets.commands.schema import schema
+from mlops_assets.commands.status import status
+from mlops_assets.commands.stop import stop
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,7 +22,7 @@ def cli() -> None:
     """
 
 
-for _command in (init, check, schema, completion):
+for _command in (init, check, run, predict, status, stop, schema, completion):
     cli.add_command(_command)
 
 

@@ -17,6 +17,8 @@ class Settings:
     """Folder of the experiments (`MLOPS_CONFIGS`)."""
     home: Path
     """Folder for all local state (`MLOPS_HOME`)."""
+    dagster_home: Path
+    """Folder of Dagster's instance: its runs, events and `dagster.yaml` (`DAGSTER_HOME`)."""
     data_url: str
     """Snapshots, training sets, profiles: a folder or an fsspec URL (`MLOPS_DATA_URL`)."""
     tracking_uri: str
@@ -48,6 +50,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         root=root,
         configs=Path(env.get("MLOPS_CONFIGS") or root / "configs").resolve(),
         home=home,
+        dagster_home=Path(env.get("DAGSTER_HOME") or root / ".dagster").resolve(),
         data_url=env.get("MLOPS_DATA_URL") or str(home / "data"),
         tracking_uri=tracking,
         artifacts_url=env.get("MLOPS_ARTIFACTS_URL") or str(home / "mlartifacts"),

@@ -51,6 +51,7 @@ STOPS_A_DEPLOYMENT = {
     "beats_champion",
 }
 
+
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
     home = tmp_path_factory.mktemp("state")

@@ -131,7 +131,7 @@ def test_dagster_only_where_the_name_says_so(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_only_settings_reads_the_environment(path: Path) -> None:
-    """Setting a variable for a library, or handing the environment on to a process, is no reading."""
+    """Setting a variable for a library, or handing all of them to a process, is no reading."""
     module = module_of(path)
     if module == "settings" or inside(module, "serving"):
         return

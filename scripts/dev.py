@@ -79,8 +79,8 @@ def _run(chosen: Settings, asked: argparse.Namespace) -> int:
         "MLOPS_DAGSTER_URL": dagster_url,
         "MLOPS_MLFLOW_URL": mlflow_url,
         **os.environ,
-        "MLOPS_ROOT": str(ROOT),
-        "DAGSTER_HOME": str(_dagster_home()),
+        "MLOPS_ROOT": str(chosen.root),
+        "DAGSTER_HOME": str(_dagster_home(chosen)),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Nothing here queues MLflow jobs; without them it is 2 processes instead of 10.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -126,9 +126,9 @@ def _dagster(host: str, port: int) -> Server:
     return Server("Dagster", port, "/server_info", (*command, "-p", str(port)), "DAGSTER_PORT")
 
 
-def _dagster_home() -> Path:
+def _dagster_home(chosen: Settings) -> Path:
     """The folder of Dagster's state, with a link to the settings that stand at the top."""
-    home = Path(os.environ.get("DAGSTER_HOME") or ROOT / ".dagster").resolve()
+    home = chosen.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():

@@ -65,6 +65,7 @@ class ModelRegistry:
         self._artifacts_url = artifacts_url
         self._ui_url = ui_url
         self._client: MlflowClient | None = None
+        self._experiment_of: dict[str, str] = {}
 
     def check(self) -> None:
         """Find out within seconds whether the server is there.
@@ -243,19 +244,26 @@ class ModelRegistry:
 
     def log_trial(self, parent: str, study: str, trial: TrialRecord) -> None:
         """A trial as a child run."""
-        experiment_id = self.client.get_run(parent).info.experiment_id
+        from mlflow.utils.time import get_current_time_millis
+
         tags = {
             "mlflow.parentRunId": parent,
             "mlops.study": study,
             "mlops.trial": "true",
             "mlops.slot": str(trial.slot),
+            "mlops.state": trial.state,
         }
-        run = self.client.create_run(experiment_id, run_name=f"trial {trial.slot}", tags=tags)
+        run = self.client.create_run(
+            self._experiment_id_of(parent),
+            start_time=get_current_time_millis() - round(1000 * trial.seconds),
+            run_name=f"trial {trial.slot}",
+            tags=tags,
+        )
         metrics = {"seconds": trial.seconds}
         if trial.score is not None:
             metrics["score"] = trial.score
         metrics |= {f"fold_{index}": score for index, score in enumerate(trial.fold_scores)}
-        self.log(run.info.run_id, parameters=trial.parameters, metrics=metrics, tags={"mlops.state": trial.state})
+        self.log(run.info.run_id, parameters=trial.parameters, metrics=metrics)
         status = {"complete": "FINISHED", "pruned": "KILLED"}.get(trial.state, "FAILED")
         self.client.set_terminated(run.info.run_id, status)
 
@@ -276,8 +284,12 @@ class ModelRegistry:
 
     def run_url(self, run_id: str) -> str:
         """Where people see the run."""
-        experiment_id = self.client.get_run(run_id).info.experiment_id
-        return f"{self._ui_url}/#/experiments/{experiment_id}/runs/{run_id}"
+        return f"{self._ui_url}/#/experiments/{self._experiment_id_of(run_id)}/runs/{run_id}"
+
+    def _experiment_id_of(self, run_id: str) -> str:
+        if run_id not in self._experiment_of:
+            self._experiment_of[run_id] = str(self.client.get_run(run_id).info.experiment_id)
+        return self._experiment_of[run_id]
 
     def artifact_url(self, run_id: str, path: str) -> str:
         """Where browsers get an artifact of the run."""

@@ -11,6 +11,7 @@ from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.records import Json
 from mlops_assets.modeling.folds import LABEL
 from mlops_assets.modeling.metrics import Outcome
+from mlops_assets.modeling.threads import threads_for
 from mlops_assets.serving.schema import InputSchema
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Opened:
         import numpy as np
 
         requests = columns(rows, self.scorer.manifest.schema)
-        scores = self.scorer.score(requests)
+        with threads_for(len(rows)):
+            scores = self.scorer.score(requests)
         truth = rows[LABEL].to_numpy(dtype=np.float64)
         if self.scorer.manifest.task == "regression":
             return Outcome(truth, np.asarray(scores.predictions, dtype=np.float64), None)

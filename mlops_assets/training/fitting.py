@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.modeling import pipeline
 from mlops_assets.modeling.folds import LABEL, Fold, folds
 from mlops_assets.modeling.metrics import Outcome, best_threshold
+from mlops_assets.modeling.threads import threads_for
 from mlops_assets.serving.bundle import Task
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets.training.spec import TrainingSpec
@@ -59,10 +60,11 @@ def fit(
         seed=seed,
     )
     features, truth = train[[*schema.names]], train[LABEL].to_numpy()
-    model.fit(features, truth)
-    if task == "regression":
-        return Fitted(model, None)
-    held_out = _out_of_fold(model, features, truth, folds(train, ordered=ordered))
+    with threads_for(len(train)):
+        model.fit(features, truth)
+        if task == "regression":
+            return Fitted(model, None)
+        held_out = _out_of_fold(model, features, truth, folds(train, ordered=ordered))
     estimator = model if spec.calibration == "none" else _calibrated(model, held_out, spec)
     if task == "multiclass_classification":
         return Fitted(estimator, None)
@@ -85,9 +87,10 @@ def outcome(
 
     truth = rows[LABEL].to_numpy(dtype=np.float64)
     features = rows[[*schema.names]]
-    if task == "regression":
-        return Outcome(truth, np.asarray(estimator.predict(features), dtype=np.float64), None)
-    probabilities = np.asarray(estimator.predict_proba(features), dtype=np.float64)
+    with threads_for(len(rows)):
+        if task == "regression":
+            return Outcome(truth, np.asarray(estimator.predict(features), dtype=np.float64), None)
+        probabilities = np.asarray(estimator.predict_proba(features), dtype=np.float64)
     return Outcome(truth, predict_labels(probabilities, threshold), probabilities)
 
 

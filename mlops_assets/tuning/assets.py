@@ -4,13 +4,14 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore
-from mlops_assets.gateways.model_registry import ModelRegistry, TrialRecord
+from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.records import TrainingSet, TunedHyperparameters
 from mlops_assets.gateways.study_locks import StudyStoreError
 from mlops_assets.gateways.study_store import StudyStore
@@ -21,6 +22,7 @@ from mlops_assets.serving.schema import InputSchema
 from mlops_assets.tuning import plots, study
 from mlops_assets.tuning.coordinator import Progress
 from mlops_assets.tuning.objective import ObjectiveFactory
+from mlops_assets.tuning.shown import ShownStudy
 from mlops_assets.tuning.study import StudyError
 from mlops_assets.tuning.trials import Direction, FinishedTrial
 
@@ -105,22 +107,22 @@ def _tuned(experiment: Experiment) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[TunedHyperparameters]:
         asked = spec.model_copy(update={"n_trials": config.n_trials or spec.n_trials})
         name = study_name(experiment, training_set)
-        parent = model_registry.run_for(
-            experiment.name,
-            names.DAGSTER_RUN_TAG,
-            names.root_run(context),
-            name=context.run.job_name,
-        )
-        shown = model_registry.logged_slots(experiment.name, name)
-        report = _reporter(context, metric)
+        report, way = _reporter(context, metric), direction(experiment)
+        shown = ShownStudy(model_registry, experiment.name, name)
 
         def on_trial(trial: FinishedTrial, progress: Progress) -> None:
             report(trial, progress)
-            model_registry.log_trial(parent, name, _trial_record(trial))
-            shown.add(trial.slot)
+            shown.add([trial])
 
-        way = direction(experiment)
-        with model_registry.writing(parent):
+        # The trials would be lost on a server that does not answer; better to know at once.
+        model_registry.check()
+        with ExitStack() as stack:
+
+            def on_start() -> None:
+                # MLflow takes seconds to load and to make its tables; the workers start meanwhile.
+                tag, value = names.DAGSTER_RUN_TAG, names.root_run(context)
+                stack.enter_context(shown.open(tag, value, name=context.run.job_name))
+
             try:
                 result = study.run(
                     objective_factory(experiment, training_set, data_store),
@@ -129,15 +131,14 @@ def _tuned(experiment: Experiment) -> dg.AssetsDefinition:
                     store=study_store,
                     direction=way,
                     folds=experiment.features.split.folds,
+                    on_start=on_start,
                     on_trial=on_trial,
                 )
             except (StudyError, StudyStoreError, EstimatorError) as error:
                 raise dg.Failure(f"{experiment.name}: {error}", allow_retries=False) from error
             # What an earlier run finished but was killed before showing.
-            for trial in result.trials:
-                if trial.slot not in shown:
-                    model_registry.log_trial(parent, name, _trial_record(trial))
-            best = result.best
+            shown.add(result.trials)
+            best, parent = result.best, shown.run_id
             assert best.score is not None  # noqa: S101
             with study_store.open(name, direction=way) as optuna_study:
                 figures = plots.figures(optuna_study, result.trials, metric=metric, direction=way)
@@ -209,14 +210,3 @@ def _reporter(
         context.log_event(seen)
 
     return report
-
-
-def _trial_record(trial: FinishedTrial) -> TrialRecord:
-    return TrialRecord(
-        slot=trial.slot,
-        parameters=trial.parameters,
-        score=trial.score,
-        state=trial.state,
-        seconds=trial.seconds,
-        fold_scores=trial.folds,
-    )

@@ -45,6 +45,7 @@ class Coordinator:
     folds: int
     total: int
     clock: Callable[[], float]
+    on_start: Callable[[], None]
     on_trial: Callable[[FinishedTrial, Progress], None]
     finished: dict[int, FinishedTrial]
     running: dict[int, Task] = field(default_factory=dict)
@@ -64,12 +65,16 @@ class Coordinator:
         with interrupts.guard():
             try:
                 self._fill(pool)
+                self.on_start()
                 while self.running:
                     with interrupts.window():
                         pool.wait()
-                    for event in pool.collect():
-                        self._handle(event, pool)
+                    finished = [self._handle(event, pool) for event in pool.collect()]
+                    # What the caller does with a trial must not keep a worker waiting.
                     self._fill(pool)
+                    for reported in finished:
+                        if reported is not None:
+                            self.on_trial(*reported)
             finally:
                 pool.close()
 
@@ -111,11 +116,11 @@ class Coordinator:
         )
         return Task(slot, parameters, thresholds, self.direction == "maximize")
 
-    def _handle(self, event: Outcome | Lost, pool: Pool) -> None:
+    def _handle(self, event: Outcome | Lost, pool: Pool) -> tuple[FinishedTrial, Progress] | None:
+        """The trial that the event finished, if any, recorded."""
         if isinstance(event, Outcome):
             self.failed_starts = 0
-            self._record(self._trial(event))
-            return
+            return self._record(self._trial(event))
         slot, cause = event.task.slot, _cause_of_death(event.exit_code)
         if not event.ready:
             self.failed_starts += 1
@@ -125,9 +130,9 @@ class Coordinator:
             self.losses[slot] += 1
         if self.losses[slot] <= RETRIES:
             pool.submit(event.task)
-            return
+            return None
         error = f"the worker died {self.losses[slot]} times during this trial: {cause}"
-        self._record(self._trial(Outcome(slot, (), 0.0, error=error)))
+        return self._record(self._trial(Outcome(slot, (), 0.0, error=error)))
 
     def _trial(self, outcome: Outcome) -> FinishedTrial:
         state: State = "failed" if outcome.error else "pruned" if outcome.pruned else "complete"
@@ -140,7 +145,7 @@ class Coordinator:
             error=outcome.error,
         )
 
-    def _record(self, trial: FinishedTrial) -> None:
+    def _record(self, trial: FinishedTrial) -> tuple[FinishedTrial, Progress]:
         active = distributions(self.spec.search_space, trial.parameters)
         self.study.add_trial(to_optuna(trial, active, finished_at=datetime.now(UTC)))
         del self.running[trial.slot]
@@ -149,8 +154,8 @@ class Coordinator:
         winner = best(self.finished.values(), self.direction)
         left, spent = self.total - len(self.finished), self.clock() - self.started_at
         score = None if winner is None else winner.score
-        progress = Progress(len(self.finished), self.total, score, left * spent / self.done_here)
-        self.on_trial(trial, progress)
+        eta = left * spent / self.done_here
+        return trial, Progress(len(self.finished), self.total, score, eta)
 
     def _is_hopeless(self) -> bool:
         first = (self.finished.get(slot) for slot in range(GIVE_UP_AFTER))

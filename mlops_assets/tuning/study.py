@@ -53,6 +53,7 @@ def run(
     store: StudyStore,
     direction: Direction,
     folds: int,
+    on_start: Callable[[], None] = lambda: None,
     on_trial: Callable[[FinishedTrial, Progress], None] = lambda trial, progress: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> StudyResult:
@@ -61,7 +62,8 @@ def run(
     The trials depend on the section, the seed and the objective only: not on the number of
     workers, nor on whether the study was interrupted and resumed. Each is recorded in one write
     when it is finished, so that a killed run leaves nothing half-done; trials that were under way
-    run again. `on_trial` is called here, after the trial is recorded.
+    run again. `on_start` is called here once, when the workers have their first trials, and
+    `on_trial` after a trial is recorded; the workers go on meanwhile.
 
     Raises:
         StudyError: every trial failed, none was finished in time, the objective cannot be built,
@@ -84,6 +86,7 @@ def run(
             folds=folds,
             total=total,
             clock=clock,
+            on_start=on_start,
             on_trial=on_trial,
             finished=_kept(study, total),
         )

@@ -1,0 +1,24 @@
+"""How many threads native code uses while a model is fitted or asked. Knows no model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PARALLEL_ROWS = 200_000
+"""Rows from which several threads are worth what it costs to start and join them."""
+
+
+@contextmanager
+def threads_for(rows: int) -> Iterator[None]:
+    """OpenMP and BLAS on one thread inside, unless there are very many rows.
+
+    A boosted model starts and joins its threads once per tree and step. Beside other processes
+    that makes a fit of some thousand rows twenty times slower, and it never makes it much faster.
+    Libraries loaded inside the block are not held to it: build the estimator before.
+
+    Args:
+        rows: that are fitted or scored at once.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1 if rows < PARALLEL_ROWS else None):
+        yield

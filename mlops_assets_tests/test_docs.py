@@ -1,0 +1,152 @@
+"""What people are told exists, and what exists is told."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mlops_assets import cli, vocabulary
+from mlops_assets.deployment import targets
+from mlops_assets.deployment.targets.base import Target
+from mlops_assets.experiment import loader
+from mlops_assets.experiment.spec import discover, kind_of
+from mlops_assets.features import sources
+from mlops_assets.features.sources.base import Source
+
+ROOT = Path(__file__).parent.parent
+STAGES = ("features", "tuning", "training", "registry", "deployment", "monitoring")
+SOURCE_KINDS = [kind_of(member) for member in discover(sources, Source)]
+TARGET_KINDS = [kind_of(member) for member in discover(targets, Target)]
+
+NO_CHECKS = {"STAGE_TAG", "EXPERIMENT_TAG", "VERSION_TAG", "DAGSTER_RUN_TAG"}
+"""Strings of the vocabulary that are neither asset, check nor sensor."""
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def strings_of_vocabulary() -> dict[str, str]:
+    """Assets, checks and sensors: every upper-case string of the vocabulary."""
+    return {
+        name: value
+        for name, value in vars(vocabulary).items()
+        if name.isupper() and isinstance(value, str) and name not in NO_CHECKS
+    }
+
+
+def job_suffixes() -> list[str]:
+    """Of jobs and schedules: the vocabulary's functions of an experiment's name alone."""
+    makers = [
+        maker
+        for name, maker in vars(vocabulary).items()
+        if name.endswith(("_job", "_schedule", "_sensor")) and callable(maker)
+    ]
+    return [maker("NAME").removeprefix("NAME") for maker in makers]
+
+
+def variables_read() -> set[str]:
+    """Environment variables that settings.py names as strings."""
+    return set(
+        re.findall(r'"((?:MLOPS|MLFLOW|DAGSTER)_[A-Z0-9_]+)"', text("mlops_assets/settings.py"))
+    )
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):", text("Makefile"), flags=re.MULTILINE))
+
+
+def commands_in(document: str) -> tuple[set[str], set[str]]:
+    """The make targets and mlops commands that code spans and code blocks of a document name."""
+    blocks = re.findall(r"```.*?```|`[^`\n]+`", document, flags=re.DOTALL)
+    code = "\n".join(blocks)
+    return (
+        set(re.findall(r"\bmake ([a-z][a-z-]*)", code)),
+        set(re.findall(r"(?<![\w/.])mlops ([a-z]+)", code)),
+    )
+
+
+def is_named(word: str, document: str) -> bool:
+    """As a whole word: `matches` is not named where only `matches_schema` stands."""
+    return re.search(rf"(?<![\w]){re.escape(word)}(?![\w])", document) is not None
+
+
+@pytest.mark.parametrize("name", sorted(strings_of_vocabulary()))
+def test_runbook_names_every_asset_check_and_sensor(name: str) -> None:
+    value = strings_of_vocabulary()[name]
+    assert is_named(value, text("RUNBOOK.md")), f"RUNBOOK.md does not name {value!r}"
+
+
+@pytest.mark.parametrize("suffix", job_suffixes())
+def test_runbook_names_every_job_and_schedule(suffix: str) -> None:
+    assert f"<name>{suffix}`" in text("RUNBOOK.md"), f"RUNBOOK.md does not name <name>{suffix}"
+
+
+@pytest.mark.parametrize("kind", [*SOURCE_KINDS, *TARGET_KINDS])
+def test_runbook_names_every_kind(kind: str) -> None:
+    assert f"`{kind}`" in text("RUNBOOK.md"), f"RUNBOOK.md does not name the kind `{kind}`"
+
+
+@pytest.mark.parametrize("variable", sorted(variables_read()))
+def test_runbook_names_every_variable(variable: str) -> None:
+    assert f"`{variable}`" in text("RUNBOOK.md"), f"RUNBOOK.md does not name {variable}"
+
+
+def test_runbook_has_a_chapter_per_stage_in_order() -> None:
+    chapters = re.findall(r"^## (\w+)$", text("RUNBOOK.md"), flags=re.MULTILINE)
+    assert [c.lower() for c in chapters if c.lower() in STAGES] == list(STAGES)
+
+
+@pytest.mark.parametrize("name", ["README.md", "RUNBOOK.md", "AGENTS.md"])
+def test_commands_exist(name: str) -> None:
+    targets_named, commands_named = commands_in(text(name))
+    assert targets_named <= make_targets()
+    assert commands_named <= set(cli.cli.commands)
+
+
+def test_the_makefile_calls_commands_that_exist() -> None:
+    called = set(re.findall(r"\$\(BIN\)/mlops ([a-z]+)", text("Makefile")))
+    assert called
+    assert called <= set(cli.cli.commands)
+
+
+@pytest.mark.parametrize("name", ["README.md", "RUNBOOK.md", "AGENTS.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    document = text(name)
+    for target in re.findall(r"\]\(([^)\s]+)\)", document):
+        if target.startswith(("http://", "https://")):
+            continue
+        file, _, anchor = target.partition("#")
+        path = ROOT / (file or name)
+        assert path.exists(), f"{name} links to {target}, which is not there"
+        if anchor:
+            assert anchor in anchors(path), f"{name} links to {target}: no such heading"
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    kept = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {heading.strip().replace(" ", "-") for heading in kept}
+
+
+def test_paths_named_to_agents_exist() -> None:
+    named = re.findall(
+        r"`((?:mlops_assets|mlops_assets_tests|bench|configs)/[\w./]+)`", text("AGENTS.md")
+    )
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_agents_is_short() -> None:
+    assert len(text("AGENTS.md").splitlines()) <= 100
+
+
+def test_the_schema_for_editors_is_current() -> None:
+    written = text("configs/schema.json")
+    assert written == loader.schema_text(), "configs/schema.json is stale: mlops schema --write"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_experiment_points_its_editor_at_the_schema(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first == "# yaml-language-server: $schema=schema.json"
