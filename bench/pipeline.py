@@ -1,19 +1,21 @@
 """What the platform costs: `python bench/pipeline.py data.csv --target Churn`.
 
-Each round times three fresh processes: the pipeline's retrain job on an empty store, a plain
-scikit-learn and Optuna script that fits the same models on the same rows, and the deployment of
-what the pipeline registered. Both must reach the same scores to 1e-9.
+Each round times three fresh processes: `mlops run --no-deploy` on an empty store, a plain
+scikit-learn and Optuna script that fits the same models on the same rows, and `mlops run
+--deploy-only`. The first two must reach the same scores to 1e-9.
 """
 
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,9 +25,23 @@ MLOPS = "from mlops_assets.cli import main; main()"
 TOLERANCE = 1e-9
 
 
+@dataclass(frozen=True)
+class Done:
+    """A process that ended well."""
+
+    began: float
+    """Unix time."""
+    seconds: float
+    cpu: float
+    """Processor seconds of it and the processes it waited for, which noise from elsewhere moves
+    less."""
+    said: str
+
+
 def command(arguments, environment):
-    """Seconds a process takes, and the JSON of its last line."""
-    started = time.perf_counter()
+    """Run Python with these arguments."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began, started = time.time(), time.perf_counter()
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
@@ -37,7 +53,9 @@ def command(arguments, environment):
     seconds = time.perf_counter() - started
     if done.returncode:
         raise SystemExit(f"{arguments} failed:\n{done.stdout}\n{done.stderr[-5000:]}")
-    return seconds, done.stdout.strip().rpartition("\n")[2]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Done(began, seconds, cpu, done.stdout)
 
 
 class Store:
@@ -57,9 +75,29 @@ class Store:
         init = ["-c", MLOPS, "init", csv, "--target", target, "--name", "bench"]
         command([*init, "--output", yaml], self.environment)
 
-    def run(self, job):
-        seconds, said = command([__file__, "--drive", f"bench__{job}"], self.environment)
-        return seconds, json.loads(said)
+    def run(self, part, option):
+        """`mlops run` with this option: the process, and where its seconds went."""
+        done = command(["-c", MLOPS, "run", "bench", option, "--json"], self.environment)
+        return done, self._steps(json.loads(done.said)["runs"][part]["id"], done)
+
+    def _steps(self, run_id, done):
+        import dagster as dg  # noqa: TID251 - reads its event log
+
+        with dg.DagsterInstance.from_config(self.environment["DAGSTER_HOME"]) as instance:
+            events = [entry for entry in instance.all_logs(run_id) if entry.dagster_event]
+        steps = {
+            entry.step_key.removeprefix("bench__"): entry.dagster_event.event_specific_data
+            for entry in events
+            if entry.dagster_event.event_type_value == "STEP_SUCCESS"
+        }
+        seconds = {name: data.duration_ms / 1000 for name, data in steps.items()}
+        first, last = events[0].timestamp, events[-1].timestamp
+        return {
+            "before the run: imports, instance, definitions": first - done.began,
+            **seconds,
+            "between steps": last - first - sum(seconds.values()),
+            "after the run": done.began + done.seconds - last,
+        }
 
     def settings(self):
         from mlops_assets import settings
@@ -84,35 +122,6 @@ class Store:
         target.retire("bench", resources.target_context(self.settings()))
 
 
-def drive(job):
-    """What `mlops run` does for one job: load, run in this process, and say what took how long."""
-    started = time.perf_counter()
-    import dagster as dg
-
-    from mlops_assets import definitions, settings
-
-    imported = time.perf_counter()
-    instance = dg.DagsterInstance.get()
-    opened = time.perf_counter()
-    resolved = definitions.load(settings.load()).resolve_job_def(job)
-    loaded = time.perf_counter()
-    result = resolved.execute_in_process(instance=instance)
-    ended = time.perf_counter()
-    steps = {
-        event.step_key.removeprefix("bench__"): event.event_specific_data.duration_ms / 1000
-        for event in result.all_events
-        if event.event_type_value == "STEP_SUCCESS"
-    }
-    seconds = {
-        "import dagster": imported - started,
-        "open the instance": opened - imported,
-        "load the definitions": loaded - opened,
-        **steps,
-        "between steps": ended - loaded - sum(steps.values()),
-    }
-    print(json.dumps(seconds))
-
-
 def replay(store):
     """What the plain script needs to fit the same models: rows, folds, columns and trials."""
     import pandas as pd
@@ -125,7 +134,8 @@ def replay(store):
     kinds = {column["name"]: column["type"] for column in training["schema"]}
     if experiment.training.estimator != ESTIMATOR or "boolean" in kinds.values():
         raise SystemExit(f"the plain script knows {ESTIMATOR} on numbers and categories only")
-    with StudyStore(store.settings().study_url).read(store.record("tuned_hyperparameters")["study"]) as study:
+    name = store.record("tuned_hyperparameters")["study"]
+    with StudyStore(store.settings().study_url).read(name) as study:
         trials = finished_trials(study)
         space = study.trials[0].distributions
     import optuna
@@ -165,28 +175,28 @@ def round_of(csv, target, plan):
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "project", csv, target)
         load = os.getloadavg()[0]
-        whole, parts = store.run("retrain")
-        parts["start and end of the process"] = whole - sum(parts.values())
+        retrain, parts = store.run("retrain", "--no-deploy")
         plan.write_text(json.dumps(replay(store)), encoding="utf-8")
-        plain, said = command([SCRIPT, csv, plan], {})
-        script = json.loads(said)
+        plain = command([SCRIPT, csv, plan], {"OMP_NUM_THREADS": "1"})
+        script = json.loads(plain.said.strip().rpartition("\n")[2])
         pairs = same(store, script["reached"])
         try:
-            deployment, deploy = store.run("deploy")
+            deploy, deploy_parts = store.run("deploy", "--deploy-only")
         finally:
             store.retire()
-    deploy["start and end of the process"] = deployment - sum(deploy.values())
     print(
-        f"load {load:.1f}: pipeline {whole:.1f} s, plain {plain:.1f} s, ratio {whole / plain:.2f};"
-        f" deployment {deployment:.1f} s; best CV {pairs['cv'][1]:.6f},"
-        f" test {pairs['test'][1]:.6f}",
+        f"load {load:.1f}: retrain {retrain.seconds:.1f} s ({retrain.cpu:.1f} s CPU), "
+        f"plain {plain.seconds:.1f} s ({plain.cpu:.1f}), deploy {deploy.seconds:.1f} s; "
+        f"ratio {retrain.seconds / plain.seconds:.2f} (CPU {retrain.cpu / plain.cpu:.2f}); "
+        f"both best CV {pairs['cv'][1]:.6f}, test {pairs['test'][1]:.6f}",
         flush=True,
     )
     return {
-        "whole": {"pipeline": whole, "plain": plain, "deployment": deployment},
-        "pipeline": parts,
+        "whole": {"retrain": retrain.seconds, "plain": plain.seconds, "deploy": deploy.seconds},
+        "cpu": {"retrain": retrain.cpu, "plain": plain.cpu, "deploy": deploy.cpu},
+        "retrain": parts,
         "plain": script["seconds"],
-        "deployment": deploy,
+        "deploy": deploy_parts,
     }
 
 
@@ -195,37 +205,31 @@ def medians(rounds, part):
 
 
 def report(rounds):
-    for part in ("pipeline", "plain", "deployment"):
+    for part in ("retrain", "plain", "deploy"):
         print(f"\n{part}, median seconds")
         for name, seconds in medians(rounds, part).items():
             if seconds >= 0.05:
                 print(f"  {seconds:6.2f}  {name}")
-    whole = medians(rounds, "whole")
-    ratios = sorted(r["whole"]["pipeline"] / r["whole"]["plain"] for r in rounds)
-    deployed = sorted(
-        (r["whole"]["pipeline"] + r["whole"]["deployment"]) / r["whole"]["plain"] for r in rounds
-    )
-    print(f"\nmedians: {', '.join(f'{name} {s:.1f} s' for name, s in whole.items())}")
-    print(f"ratio retrain / plain: median {statistics.median(ratios):.2f}, {shown(ratios)}")
-    print(f"ratio retrain and deploy / plain: median {statistics.median(deployed):.2f}")
+    for part, unit in (("whole", "seconds"), ("cpu", "CPU seconds")):
+        each = [r[part] for r in rounds]
+        ratios = [r["retrain"] / r["plain"] for r in each]
+        deployed = [(r["retrain"] + r["deploy"]) / r["plain"] for r in each]
+        middle = ", ".join(f"{name} {value:.1f}" for name, value in medians(rounds, part).items())
+        print(f"\n{unit}, medians: {middle}")
+        print(f"  retrain / plain: {statistics.median(ratios):.2f}, pairs {shown(ratios)}")
+        print(f"  retrain and deploy / plain: {statistics.median(deployed):.2f}")
 
 
 def shown(values):
-    return "pairs " + ", ".join(f"{value:.2f}" for value in values)
+    return ", ".join(f"{value:.2f}" for value in values)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("csv", nargs="?", type=Path, help="the data")
+    parser.add_argument("csv", type=Path, help="the data")
     parser.add_argument("--target", default="Churn", help="its binary target")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--drive", metavar="JOB", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.drive:
-        drive(asked.drive)
-        return
-    if asked.csv is None:
-        parser.error("name the CSV file")
     with tempfile.TemporaryDirectory() as folder:
         plan = Path(folder) / "replay.json"
         rounds = [round_of(asked.csv.absolute(), asked.target, plan) for _ in range(asked.rounds)]

@@ -8,6 +8,7 @@ the last line printed is what was reached, as JSON.
 import json
 import sys
 import time
+from pathlib import Path
 
 STARTED = time.perf_counter()
 
@@ -125,8 +126,7 @@ def interval(label, answer, resamples, seed):
 
 def main():
     path, replay = sys.argv[1:]
-    with open(replay, encoding="utf-8") as file:
-        replay = json.load(file)
+    replay = json.loads(Path(replay).read_text(encoding="utf-8"))
     features, label = read(path, replay)
     fold = np.array(replay["fold"])  # -1: held out for the test
     inside = fold >= 0

@@ -6,6 +6,7 @@ import click
 from mlops_assets.commands.check import check
 from mlops_assets.commands.completion import completion
 from mlops_assets.commands.init import init
+from mlops_assets.commands.plan import plan
 from mlops_assets.commands.predict import predict
 from mlops_assets.commands.run import run
 from mlops_assets.commands.schema import schema
@@ -22,7 +23,7 @@ def cli() -> None:
     """
 
 
-for _command in (init, check, run, predict, status, stop, schema, completion):
+for _command in (init, check, plan, run, predict, status, stop, schema, completion):
     cli.add_command(_command)
 
 

@@ -152,16 +152,20 @@ def _checks(
     ]
     latest: dict[Any, Any] = {}
     if instance is not None:
-        latest = dict(
-            instance.event_log_storage.get_latest_asset_check_execution_by_key(keys).items()
-        )
+        latest = {key: _latest(instance, key) for key in keys}
     return tuple(_verdict(key, latest.get(key)) for key in keys)
+
+
+def _latest(instance: "dg.DagsterInstance", key: "dg.AssetCheckKey") -> Any:
+    """The newest record with a verdict: a run that was ended early leaves planned ones behind."""
+    history = instance.event_log_storage.get_asset_check_execution_history(key, limit=20)
+    judged = [record for record in history if record.status.value in ("SUCCEEDED", "FAILED")]
+    return judged[0] if judged else None
 
 
 def _verdict(key: "dg.AssetCheckKey", record: Any) -> CheckStanding:
     asset = "/".join(key.asset_key.path)
-    # A record that is only planned has no verdict yet.
-    if record is None or record.status.value not in ("SUCCEEDED", "FAILED"):
+    if record is None:
         return CheckStanding(asset, key.name, "never", "", "")
     evaluation = record.evaluation
     if evaluation is None:

@@ -57,7 +57,7 @@ def _source(experiment: Experiment) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[Snapshot]:
         here = replace(source_context, directory=experiment.path.parent)
         try:
-            frame = _storable(spec.read(here))
+            frame = storable(spec.read(here))
         except SourceError as error:
             raise dg.Failure(f"{experiment.name}: {error}", allow_retries=False) from error
         digest = frame_digest(frame)
@@ -225,7 +225,7 @@ def _schema_fingerprint(experiment: Experiment) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def _storable(frame: "pd.DataFrame") -> "pd.DataFrame":
+def storable(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Columns of mixed Python objects as text, which Parquet can hold."""
     import pandas as pd
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NEARLY_DETERMINES = 0.99
 """Share of the label that one feature alone explains from which on it is a leak."""
 
+_BINS = 64
+
 Leak = dict[str, Any]
 
 
@@ -52,19 +54,21 @@ def determination(feature: "pd.Series[Any]", label: "pd.Series[Any]", task: Task
 
     The label is predicted from the feature's own value (its category, or which of up to 64
     quantile bins it falls in) by leaving the row out; the result is the reduction of the squared
-    error of the one-hot label (Goodman and Kruskal's tau), or of the value in a regression.
+    error of the one-hot label (Goodman and Kruskal's tau), or of the value's rank in a
+    regression: the rank, so that a leak is one on whatever scale either is written. With two
+    classes, a numeric feature that orders the rows by class explains them too (Somers' D).
     """
     import numpy as np
     import pandas as pd
 
     known = label.notna().to_numpy()
-    labels = label[known].to_numpy(dtype=float)
-    codes = _codes(feature[known])
-    truth = (
-        labels[:, None]
-        if task == "regression"
-        else np.eye(int(labels.max()) + 1)[labels.astype(int)]
-    )
+    feature, label = feature[known], label[known]
+    codes = _codes(feature)
+    if task == "regression":
+        truth = label.rank().to_numpy()[:, None]
+    else:
+        labels = label.to_numpy(dtype=int)
+        truth = np.eye(int(labels.max()) + 1)[labels]
     n = len(truth)
     base = ((truth - truth.mean(axis=0)) ** 2).sum() * (n / (n - 1)) ** 2
     if base == 0:
@@ -78,22 +82,39 @@ def determination(feature: "pd.Series[Any]", label: "pd.Series[Any]", task: Task
         (truth.sum(axis=0) - truth) / (n - 1),
         (sums - truth) / np.where(alone, 1, others)[:, None],
     )
-    return float(max(0.0, 1 - ((truth - predicted) ** 2).sum() / base))
+    tau = float(max(0.0, 1 - ((truth - predicted) ** 2).sum() / base))
+    ordered = task == "binary_classification" and _is_continuous(feature)
+    return max(tau, _somers_d(feature, label)) if ordered else tau
 
 
 def _codes(feature: "pd.Series[Any]") -> Any:
     import pandas as pd
 
-    if pd.api.types.is_numeric_dtype(feature) and feature.nunique() > 64:
-        feature = pd.qcut(feature, 64, duplicates="drop", labels=False)
+    if _is_continuous(feature):
+        feature = pd.qcut(feature, _BINS, duplicates="drop", labels=False)
     return pd.factorize(feature, use_na_sentinel=False)[0]
+
+
+def _is_continuous(feature: "pd.Series[Any]") -> bool:
+    import pandas as pd
+
+    return bool(pd.api.types.is_numeric_dtype(feature) and feature.nunique() > _BINS)
+
+
+def _somers_d(feature: "pd.Series[Any]", label: "pd.Series[Any]") -> float:
+    """How much more often a positive row's value is the larger than the smaller one, in absolute
+    terms (2 AUC - 1); missing values count as the smallest."""
+    positive = (label == 1).to_numpy()
+    ranks, hits = feature.rank(na_option="top").to_numpy(), int(positive.sum())
+    larger = ranks[positive].sum() - hits * (hits + 1) / 2
+    return abs(2 * float(larger) / (hits * (len(positive) - hits)) - 1)
 
 
 def _duplicates(frame: "pd.DataFrame", schema: InputSchema) -> list[Leak]:
     """Equal rows on both sides. Where time or groups divide the rows, equal features of another
     time or group are no proof of a leak, and reported without blocking."""
     told_apart = [name for name in (EVENT_TIME, GROUP) if name in frame]
-    leaks = []
+    leaks: list[Leak] = []
     for columns, blocking in (([*schema.names, *told_apart], True), ([*schema.names], False)):
         count, examples = _on_both_sides(frame, columns)
         if count and not leaks:

@@ -1,7 +1,8 @@
 """Divides rows into training and test without leakage, and training rows into folds. Pure.
 
-A row's side follows from a hash of its own content, so that equal rows never stand on both
-sides, and a row keeps its side as the data grows.
+A row's side follows from a hash of its own content (or of its group), so that equal rows never
+stand on both sides, and a row keeps its side as the data grows: always where the hash alone
+decides, nearly always within classes, whose shares are kept exact instead.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 NEVER_HELD_OUT = 0.3
 """Share of the training rows, the oldest, that time-ordered folds only fit on."""
+
+
+FEW = 200
+"""Distinct rows or groups up to which they are ranked, to keep to the fractions asked for; of more
+of them, the hash alone is even enough."""
 
 
 class SplitError(Exception):
@@ -68,6 +74,8 @@ def split(
     kind = _kind(spec, task)
     rows = frame[frame[LABEL].notna()]
     unlabelled = len(frame) - len(rows)
+    if rows.empty:
+        raise SplitError(f"none of the {len(frame)} rows has a label in {spec.target!r}")
     rows = _with_reserved(rows, spec, features)
     if kind == "time":
         rows, words = _by_time(rows, spec)
@@ -129,35 +137,52 @@ def _by_hash(
     rows: "pd.DataFrame", order: Any, spec: FeaturesSpec, kind: str
 ) -> tuple["pd.DataFrame", str]:
     import numpy as np
-    import pandas as pd
 
-    stratum = rows[LABEL] if kind == "stratified" else pd.Series(0, index=rows.index)
-    by_key = pd.DataFrame({"stratum": stratum.to_numpy(), "order": order})
-    # Dense rank: rows of one key share a rank, hence a side and a fold.
-    rank = by_key.groupby("stratum")["order"].rank(method="dense")
-    share = ((rank - 1) / rank.groupby(by_key["stratum"]).transform("max")).to_numpy()
-    if kind == "stratified":
-        # Equal features with different labels would rank apart: the first label's side counts.
-        share = pd.Series(share).groupby(by_key["order"]).transform("first").to_numpy()
+    share = _share_within(rows[LABEL], order) if kind == "stratified" else _share(order)
     fraction, number = spec.split.test_fraction, spec.split.folds
     test = share < fraction
-    fold = np.floor((share - fraction) / (1 - fraction) * number).astype(int)
+    # Rounded first, or a share at the edge of a fold would fall to either side of it.
+    fold = np.floor(((share - fraction) / (1 - fraction) * number).round(9)).astype(int)
     fold = np.clip(fold, 0, number - 1)
     rows = rows.assign(**{SPLIT: np.where(test, TEST, TRAIN), FOLD: np.where(test, -1, fold)})
     what = {"group": f"by {spec.group}", "stratified": "within classes", "random": "at random"}
     return rows, f"{fraction:.0%} of the rows held out {what[kind]}, {number} folds"
 
 
+def _share(order: Any) -> Any:
+    """Where each hash stands among all, from 0 up to 1; equal hashes stand at the same place."""
+    import numpy as np
+
+    distinct, rank = np.unique(order, return_inverse=True)
+    return rank / len(distinct) if len(distinct) <= FEW else order / 2.0**64
+
+
+def _share_within(labels: "pd.Series[Any]", order: Any) -> Any:
+    """The same within each class, so that every side and fold has its share of each."""
+    import pandas as pd
+
+    by_key = pd.DataFrame({"label": labels.to_numpy(), "order": order})
+    # Dense rank: rows of one key share a rank, hence a side and a fold.
+    rank = by_key.groupby("label")["order"].rank(method="dense")
+    share = (rank - 1) / rank.groupby(by_key["label"]).transform("max")
+    # Equal features with different labels would rank apart: the first label's place counts.
+    return share.groupby(by_key["order"]).transform("first").to_numpy()
+
+
 def _by_time(rows: "pd.DataFrame", spec: FeaturesSpec) -> tuple["pd.DataFrame", str]:
     import numpy as np
 
-    rows = rows.sort_values([EVENT_TIME, ROW], kind="stable")
+    timeless = int(rows[EVENT_TIME].isna().sum())
+    rows = rows[rows[EVENT_TIME].notna()].sort_values([EVENT_TIME, ROW], kind="stable")
+    if rows.empty:
+        raise SplitError(f"no row with a label has a time in {spec.event_time!r}")
     times = rows[EVENT_TIME]
     began = times.iloc[int(len(rows) * (1 - spec.split.test_fraction))]
     test = (times >= began).to_numpy()
     dropped = 0
     if LABEL_TIME in rows:
-        late = ~test & (rows[LABEL_TIME] > began).to_numpy()
+        # Not known when it became known counts as not known by then.
+        late = ~test & ~(rows[LABEL_TIME] <= began).to_numpy()
         dropped = int(late.sum())
         rows, test = rows[~late], test[~late]
     fold = np.full(len(rows), -1)
@@ -170,6 +195,8 @@ def _by_time(rows: "pd.DataFrame", spec: FeaturesSpec) -> tuple["pd.DataFrame", 
     words = f"rows from {began:%Y-%m-%d %H:%M} on held out, folds follow {spec.event_time}"
     if dropped:
         words += f"; {dropped} training rows left out whose label was not known by then"
+    if timeless:
+        words += f"; {timeless} rows without {spec.event_time} left out"
     return rows, words
 
 
@@ -177,12 +204,30 @@ def _refuse_poor(rows: "pd.DataFrame", task: Task, spec: FeaturesSpec, *, ordere
     for side in (TRAIN, TEST):
         part = rows[rows[SPLIT] == side]
         if len(part) < 2:
-            raise SplitError(f"the {side} side would hold {len(part)} rows; more data is needed")
+            raise SplitError(
+                f"the {side} side would hold {len(part)} of {len(rows)} rows: more data is needed, "
+                "or another features.split"
+            )
         if task != "regression" and part[LABEL].nunique() < rows[LABEL].nunique():
-            raise SplitError(f"the {side} side would lack a class; more data, or another split")
-    usable = folds(rows[rows[SPLIT] == TRAIN], ordered=ordered)
+            raise SplitError(
+                f"the {side} side would lack a class: more data is needed, or another "
+                "features.split (test_fraction, kind, seed)"
+            )
+    train = rows[rows[SPLIT] == TRAIN]
+    usable = folds(train, ordered=ordered)
     if len(usable) < spec.split.folds:
         raise SplitError(
             f"only {len(usable)} of {spec.split.folds} folds would have rows to fit on and rows to "
             "hold out; lower features.split.folds"
         )
+    if task == "regression":
+        return
+    labels = train[LABEL].to_numpy()
+    for number, fold in enumerate(usable, 1):
+        # Of several classes a rare one may be missing where a fold is scored, of two it may not.
+        sides = [fold.fit, fold.held_out] if task == "binary_classification" else [fold.fit]
+        if any(len(set(labels[side])) < len(set(labels)) for side in sides):
+            raise SplitError(
+                f"fold {number} of {len(usable)} would lack a class on one side: lower "
+                "features.split.folds, or give more rows of the rarest class"
+            )

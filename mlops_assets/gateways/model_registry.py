@@ -7,6 +7,7 @@ URI are global to the process; only `log_model` has to set them, under a lock.
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -243,9 +244,7 @@ class ModelRegistry:
         return str(info.model_uri)
 
     def log_trial(self, parent: str, study: str, trial: TrialRecord) -> None:
-        """A trial as a child run."""
-        from mlflow.utils.time import get_current_time_millis
-
+        """A trial that ended just now, as a child run."""
         tags = {
             "mlflow.parentRunId": parent,
             "mlops.study": study,
@@ -255,7 +254,7 @@ class ModelRegistry:
         }
         run = self.client.create_run(
             self._experiment_id_of(parent),
-            start_time=get_current_time_millis() - round(1000 * trial.seconds),
+            start_time=round(1000 * (time.time() - trial.seconds)),
             run_name=f"trial {trial.slot}",
             tags=tags,
         )

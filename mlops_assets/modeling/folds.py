@@ -28,7 +28,7 @@ class Fold:
 
 
 def folds(train: "pd.DataFrame", *, ordered: bool) -> tuple[Fold, ...]:
-    """The cross-validation folds of the training rows.
+    """The cross-validation folds of the training rows, those left out that would be empty.
 
     Args:
         train: training rows with the reserved columns; `__fold__` is -1 where never held out.
@@ -45,6 +45,6 @@ def folds(train: "pd.DataFrame", *, ordered: bool) -> tuple[Fold, ...]:
         if ordered and LABEL_TIME in train:
             began = train.loc[held_out, EVENT_TIME].min()
             fit &= (train[LABEL_TIME] <= began).to_numpy()
-        if fit.any():
+        if fit.any() and held_out.any():
             result.append(Fold(np.flatnonzero(fit), np.flatnonzero(held_out)))
     return tuple(result)

@@ -48,7 +48,14 @@ def estimator_class(path: str, task: Task) -> type[Any]:
         raise EstimatorError(f"{module_name} has no class {class_name}{_near(class_name, module)}")
     if not issubclass(found, BaseEstimator):
         raise EstimatorError(f"{path} is not a scikit-learn estimator")
-    fits = is_regressor(found()) if task == "regression" else is_classifier(found())
+    try:
+        bare = found()
+    except TypeError as error:
+        raise EstimatorError(
+            f"{path} cannot be made from the YAML alone ({error}); name an estimator whose "
+            "parameters all have defaults"
+        ) from error
+    fits = is_regressor(bare) if task == "regression" else is_classifier(bare)
     if not fits:
         wanted = "regressor" if task == "regression" else "classifier"
         raise EstimatorError(f"{path} is no {wanted}, which the task {task} needs")
@@ -138,14 +145,13 @@ def _categorical(choice: str, *, takes_missing: bool) -> Any:
 
     if choice == "onehot":
         return OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    unknown, missing = (float("nan"), float("nan")) if takes_missing else (-1, -2)
-    return OrdinalEncoder(
-        handle_unknown="use_encoded_value", unknown_value=unknown, encoded_missing_value=missing
-    )
+    # To the encoder None is a category like others, numbered last where training met it.
+    unknown = float("nan") if takes_missing else -1
+    return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=unknown)
 
 
 def _not_importable(path: str, module: str, error: ModuleNotFoundError) -> str:
-    package = path.split(".")[0]
+    package = path.split(".", maxsplit=1)[0]
     if error.name == package:
         return f"{path}: {package} is not installed (pip install 'mlops-assets[{package}]')"
     return f"{path}: there is no module {module}"

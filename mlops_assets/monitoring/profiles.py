@@ -3,6 +3,8 @@
 The sketches stay behind `serving.profile`; only numbers leave this module.
 """
 
+import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +31,7 @@ def histograms(reference: Any, current: Any) -> tuple[Histogram, ...]:
     """Every column of the reference that the current profile holds too.
 
     Numeric columns are cut at the deciles of the reference (of the KLL sketch: rank error about
-    1%); others at its most frequent values, with the rest as one bin. Missing values are a bin.
+    1%) and at its ends; others at its most frequent values, with the rest as one bin. Missing values are a bin.
     """
     now = current.get_columns()
     return tuple(
@@ -45,8 +47,7 @@ def _histogram(name: str, reference: Any, current: Any) -> Histogram:
 
 
 def _numeric(reference: Any) -> tuple[list[str], Callable[[Any], tuple[float, ...]]]:
-    quantiles = _kll(reference).get_quantiles([k / _BINS for k in range(1, _BINS)])
-    edges = sorted(set(quantiles))
+    edges = _edges(_kll(reference))
 
     def count(column: Any) -> tuple[float, ...]:
         missing, total = _missing(column)
@@ -54,9 +55,21 @@ def _numeric(reference: Any) -> tuple[list[str], Callable[[Any], tuple[float, ..
         shares = sketch.get_pmf(edges) if sketch else [0.0] * (len(edges) + 1)
         return (*(share * (total - missing) for share in shares), missing)
 
-    named = [f"{edge:.4g}" for edge in edges]
-    bins = [f"< {named[0]}", *(f"{a} to {b}" for a, b in zip(named, named[1:], strict=False))]
-    return [*bins, f">= {named[-1]}"], count
+    inner = [_named(low, high) for low, high in itertools.pairwise(edges)]
+    return [f"< {edges[0]:.4g}", *inner, f"> {edges[-1]:.4g}"], count
+
+
+def _edges(sketch: Any) -> list[float]:
+    """Where bins begin: at the deciles, and at both ends, so that values never seen before have a
+    bin. A value that several deciles share is a bin of its own, apart from those above it."""
+    low, *deciles, high = sketch.get_quantiles([k / _BINS for k in range(_BINS + 1)])
+    heavy = {value for value in deciles if deciles.count(value) > 1}
+    above = {math.nextafter(value, math.inf) for value in heavy | {high}}
+    return sorted({low, *deciles} | above)
+
+
+def _named(low: float, high: float) -> str:
+    return f"{low:.4g}" if high == math.nextafter(low, math.inf) else f"{low:.4g} to {high:.4g}"
 
 
 def _words(reference: Any) -> tuple[list[str], Callable[[Any], tuple[float, ...]]]:

@@ -49,6 +49,11 @@ def fit(
         parameters: of the estimator, fixed and tuned ones together.
         ordered: the folds follow time.
         seed: for estimators that draw random numbers.
+
+    Raises:
+        EstimatorError: unknown estimator or parameter.
+        FittingError: a fold lacks a class, or the model gives no probabilities and is not to be
+            calibrated.
     """
     model = pipeline.build(
         spec.estimator,
@@ -64,14 +69,38 @@ def fit(
         model.fit(features, truth)
         if task == "regression":
             return Fitted(model, None)
-        held_out = _out_of_fold(model, features, truth, folds(train, ordered=ordered))
+        fixed = task == "multiclass_classification" or isinstance(spec.threshold, float)
+        method = _method(model, spec)
+        if spec.calibration == "none" and fixed:
+            return Fitted(model, _fixed_threshold(spec, task))
+        held_out = _out_of_fold(
+            model, features, truth, folds(train, ordered=ordered), method=method
+        )
     estimator = model if spec.calibration == "none" else _calibrated(model, held_out, spec)
-    if task == "multiclass_classification":
-        return Fitted(estimator, None)
-    if isinstance(spec.threshold, float):
-        return Fitted(estimator, spec.threshold)
+    if fixed:
+        return Fitted(estimator, _fixed_threshold(spec, task))
     probability = held_out.probabilities(estimator)[:, 1]
-    return Fitted(estimator, best_threshold(held_out.truth, probability, maximize=spec.threshold))
+    return Fitted(
+        estimator, best_threshold(held_out.truth, probability, maximize=str(spec.threshold))
+    )
+
+
+def _fixed_threshold(spec: TrainingSpec, task: Task) -> float | None:
+    binary = task == "binary_classification"
+    return spec.threshold if binary and isinstance(spec.threshold, float) else None
+
+
+def _method(model: Any, spec: TrainingSpec) -> str:
+    """What the model is asked out of fold: `decision_function` where it is calibrated and has
+    one, as scikit-learn's calibration prefers; else its probabilities."""
+    if spec.calibration != "none" and hasattr(model, "decision_function"):
+        return "decision_function"
+    if not hasattr(model, "predict_proba"):
+        raise FittingError(
+            f"{spec.estimator} gives no probabilities of its own: set training.calibration to "
+            "sigmoid or isotonic, or take another estimator"
+        )
+    return "predict_proba"
 
 
 def outcome(
@@ -89,7 +118,8 @@ def outcome(
     features = rows[[*schema.names]]
     with threads_for(len(rows)):
         if task == "regression":
-            return Outcome(truth, np.asarray(estimator.predict(features), dtype=np.float64), None)
+            values = np.asarray(estimator.predict(features), dtype=np.float64).reshape(-1)
+            return Outcome(truth, values, None)
         probabilities = np.asarray(estimator.predict_proba(features), dtype=np.float64)
     return Outcome(truth, predict_labels(probabilities, threshold), probabilities)
 
@@ -109,7 +139,7 @@ class _HeldOut:
     response: Any
     """Output of `method` per row."""
     method: str
-    """`decision_function` where the model has one, as scikit-learn's calibration prefers."""
+    """`decision_function` or `predict_proba`."""
     classes: Any
 
     def replay(self) -> Any:
@@ -154,12 +184,11 @@ def _with_estimator(calibrated: Any, estimator: Any) -> Any:
 
 
 def _out_of_fold(
-    model: Any, features: "pd.DataFrame", truth: Any, parts: tuple[Fold, ...]
+    model: Any, features: "pd.DataFrame", truth: Any, parts: tuple[Fold, ...], *, method: str
 ) -> _HeldOut:
     import numpy as np
     from sklearn.base import clone
 
-    method = "decision_function" if hasattr(model, "decision_function") else "predict_proba"
     responses = []
     for part in parts:
         fitted = clone(model).fit(features.iloc[part.fit], truth[part.fit])
@@ -180,8 +209,12 @@ def _calibrated(model: Any, held_out: _HeldOut, spec: TrainingSpec) -> Any:
     import numpy as np
     from sklearn.calibration import CalibratedClassifierCV
 
-    replay = CalibratedClassifierCV(held_out.replay(), method=spec.calibration, ensemble=False)
-    replay.fit(np.arange(len(held_out.truth))[:, None], held_out.truth)
+    rows = np.arange(len(held_out.truth))
+    # One part that holds all rows: they are out of fold already, and a class may be rare.
+    replay = CalibratedClassifierCV(
+        held_out.replay(), method=spec.calibration, ensemble=False, cv=[(rows, rows)]
+    )
+    replay.fit(rows[:, None], held_out.truth)
     fitted = CalibratedClassifierCV(model, method=spec.calibration, ensemble=False)
     fitted.classes_ = replay.classes_
     fitted.calibrated_classifiers_ = [

@@ -119,7 +119,11 @@ def _tuned(experiment: Experiment) -> dg.AssetsDefinition:
         with ExitStack() as stack:
 
             def on_start() -> None:
-                # MLflow takes seconds to load and to make its tables; the workers start meanwhile.
+                # The workers start meanwhile. skops, which stores the model, looks through all
+                # loaded modules for each type it knows: before MLflow it loads in a third of the
+                # time. MLflow takes seconds to load and to make its tables.
+                import skops.io  # noqa: F401
+
                 tag, value = names.DAGSTER_RUN_TAG, names.root_run(context)
                 stack.enter_context(shown.open(tag, value, name=context.run.job_name))
 
