@@ -100,9 +100,10 @@ class DataStore:
                 yield file
             filesystem.mv(partial, path)
         except OSError as error:
+            raise DataStoreError(f"{url} cannot be written: {error}") from error
+        finally:
             if filesystem.exists(partial):
                 filesystem.rm(partial)
-            raise DataStoreError(f"{url} cannot be written: {error}") from error
 
 
 def frame_digest(frame: "pd.DataFrame") -> str:

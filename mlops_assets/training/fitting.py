@@ -191,11 +191,11 @@ def _out_of_fold(
 
     responses = []
     for part in parts:
-        fitted = clone(model).fit(features.iloc[part.fit], truth[part.fit])
-        if len(fitted.classes_) < len(model.classes_):
+        if len(set(truth[part.fit])) < len(model.classes_):
             raise FittingError(
                 f"a fold of {len(part.fit)} training rows lacks a class: lower features.split.folds"
             )
+        fitted = clone(model).fit(features.iloc[part.fit], truth[part.fit])
         responses.append(getattr(fitted, method)(features.iloc[part.held_out]))
     rows = np.concatenate([part.held_out for part in parts])
     return _HeldOut(truth[rows], np.concatenate(responses), method, model.classes_)

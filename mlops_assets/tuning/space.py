@@ -79,11 +79,7 @@ def identity(parameters: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def distribution(name: str, dimension: Dimension) -> "optuna.distributions.BaseDistribution":
-    """Optuna's distribution of one parameter.
-
-    Raises:
-        ValueError: choices that Optuna could not tell apart.
-    """
+    """Optuna's distribution of one parameter."""
     from optuna import distributions as kinds
 
     if isinstance(dimension, FloatRange):
@@ -93,11 +89,6 @@ def distribution(name: str, dimension: Dimension) -> "optuna.distributions.BaseD
     if isinstance(dimension, IntRange):
         return kinds.IntDistribution(
             dimension.low, dimension.high, log=dimension.log, step=dimension.step or 1
-        )
-    if len(set(dimension.choices)) < len(dimension.choices):
-        raise ValueError(
-            f"search_space.{name}: choices {list(dimension.choices)} holds values that Python "
-            "takes for equal, such as 1, 1.0 and true; keep one of them"
         )
     return kinds.CategoricalDistribution(dimension.choices)
 

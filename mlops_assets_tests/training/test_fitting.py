@@ -23,7 +23,7 @@ from mlops_assets_tests.training.tables import held_out_rows, train_rows
 BINARY = "binary_classification"
 MULTI = "multiclass_classification"
 LOGISTIC = ("sklearn.linear_model.LogisticRegression", {})
-BOOSTED = ("sklearn.ensemble.HistGradientBoostingClassifier", {"max_iter": 8})
+BOOSTED = ("sklearn.ensemble.HistGradientBoostingClassifier", {"max_iter": 4})
 FOREST = ("sklearn.ensemble.RandomForestClassifier", {"n_estimators": 8})
 LINEAR_SVC = ("sklearn.svm.LinearSVC", {})
 ESTIMATORS = [LOGISTIC, BOOSTED, FOREST, LINEAR_SVC]

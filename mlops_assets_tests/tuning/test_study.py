@@ -2,10 +2,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from mlops_assets.gateways.study_locks import StudyBusyError
 from mlops_assets.gateways.study_store import StudyStore
 from mlops_assets.tuning.coordinator import Progress
+from mlops_assets.tuning.spec import Categorical
 from mlops_assets.tuning.study import StudyError, StudyResult, finished_trials, run
 from mlops_assets.tuning.trials import FinishedTrial
 from mlops_assets_tests.tuning import objectives
@@ -239,9 +241,9 @@ def test_a_study_made_otherwise_is_refused(tmp_path, changes, named):
         tune(tmp_path, **changes)
 
 
-def test_choices_that_python_takes_for_equal_are_refused(tmp_path):
-    with pytest.raises(StudyError, match=r"search_space\.a: choices \[1, True\]"):
-        tune(tmp_path, search_space={"a": {"type": "categorical", "choices": [1, True]}})
+def test_choices_that_python_takes_for_equal_are_refused():
+    with pytest.raises(ValidationError, match=r"1, 1\.0 and true are one value"):
+        Categorical(type="categorical", choices=(1, True))
 
 
 def test_a_real_model_is_tuned_alike_by_one_and_two_workers(tmp_path):

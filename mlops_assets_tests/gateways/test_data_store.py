@@ -1,0 +1,111 @@
+"""The data store on a folder, on S3, and on a disk that is full."""
+
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlops_assets.gateways.data_store import DataStore, DataStoreError, frame_digest
+from mlops_assets_tests.peers import s3
+
+FRAME = pd.DataFrame({"a": [1.0, np.nan, 3.0], "b": ["x", None, "z"]})
+
+
+class DataStoreContract:
+    """What holds wherever the root is."""
+
+    @pytest.fixture
+    def store(self):
+        raise NotImplementedError
+
+    def test_a_table_comes_back_as_it_was(self, store):
+        url = store.write_table("churn/snapshots/1.parquet", FRAME)
+        pd.testing.assert_frame_equal(store.read_table(url), FRAME)
+        assert list(store.read_table(url, columns=["b"])) == ["b"]
+
+    def test_a_table_that_is_there_is_not_written_again(self, store):
+        url = store.write_table("t.parquet", FRAME)
+        assert store.write_table("t.parquet", FRAME.head(1)) == url
+        assert len(store.read_table(url)) == 3
+
+    def test_json_is_replaced(self, store):
+        store.write_json("latest.json", {"version": 1})
+        url = store.write_json("latest.json", {"version": 2})
+        assert store.read_json(url) == {"version": 2}
+
+    def test_files_are_listed_below_a_folder_only(self, store):
+        for path in ("p/1/b.bin", "p/1/a.bin", "p/10/c.bin", "q/d.bin"):
+            store.write_bytes(path, b"x")
+        assert store.files("p/1") == ["a.bin", "b.bin"]
+        assert store.files("p") == ["1/a.bin", "1/b.bin", "10/c.bin"]
+        assert store.files("nothing") == []
+
+    def test_what_is_gone_is_named(self, store):
+        with pytest.raises(DataStoreError, match=r"nothing\.json is gone"):
+            store.read_bytes(store.at("nothing.json"))
+
+    def test_nothing_but_the_files_is_left(self, store):
+        store.write_bytes("folder/file.bin", b"x")
+        assert store.files("folder") == ["file.bin"]
+        assert store.exists("folder/file.bin")
+        assert not store.exists("folder/other.bin")
+
+
+class TestLocalFolder(DataStoreContract):
+    @pytest.fixture
+    def store(self, tmp_path):
+        return DataStore(str(tmp_path / "data"), {})
+
+    def test_a_table_that_fails_midway_leaves_nothing(self, store):
+        with pytest.raises(Exception, match="Expected bytes"):
+            store.write_table("t/bad.parquet", pd.DataFrame({"a": ["text", 1, object()]}))
+        assert store.files("t") == []
+
+
+@pytest.mark.peer
+class TestS3(DataStoreContract):
+    @pytest.fixture
+    def store(self):
+        with s3.running() as peer:
+            peer.create_bucket("data")
+            yield DataStore("s3://data/root", peer.storage_options)
+
+
+@pytest.mark.peer
+def test_a_full_disk_names_the_file_and_keeps_what_was_there(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        store = DataStore(str(disk), {})
+        kept = store.write_bytes("small.bin", b"kept")
+        with pytest.raises(DataStoreError, match=r"large\.bin cannot be written: .*No space left"):
+            store.write_bytes("large.bin", b"x" * 1_000_000)
+        assert store.files("") == ["small.bin"]
+        assert store.read_bytes(kept) == b"kept"
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_equal_frames_have_equal_digests():
+    assert frame_digest(FRAME) == frame_digest(FRAME.copy())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        FRAME.rename(columns={"a": "c"}),
+        FRAME.assign(a=[1.0, 2.0, 3.0]),
+        FRAME.iloc[::-1],
+        FRAME[["b", "a"]],
+        FRAME.assign(a=FRAME["a"].astype("float32")),
+        FRAME.head(2),
+    ],
+)
+def test_different_frames_have_different_digests(other):
+    assert frame_digest(other) != frame_digest(FRAME)

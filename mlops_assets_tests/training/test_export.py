@@ -1,0 +1,136 @@
+"""A written bundle answers as the estimator did, and says so itself."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlops_assets.modeling.scoring import opened
+from mlops_assets.serving import bundle
+from mlops_assets.serving.bundle import BundleError, Manifest
+from mlops_assets.training import evaluation, export, fitting
+from mlops_assets.training.spec import TrainingSpec
+from mlops_assets_tests.builders import CLASSES, SCHEMA
+from mlops_assets_tests.training.tables import held_out_rows, train_rows
+
+ESTIMATORS = {
+    "binary_classification": "sklearn.ensemble.RandomForestClassifier",
+    "multiclass_classification": "sklearn.ensemble.RandomForestClassifier",
+    "regression": "sklearn.ensemble.RandomForestRegressor",
+}
+
+
+def exported(folder: Path, task: Any, **section: Any) -> tuple[export.Exported, fitting.Fitted]:
+    fitted = fitting.fit(
+        train_rows(task),
+        spec=TrainingSpec(estimator=ESTIMATORS[task], **section),
+        task=task,
+        schema=SCHEMA,
+        parameters={"n_estimators": 10},
+        ordered=False,
+        seed=0,
+    )
+    golden = evaluation.golden_rows(held_out_rows(task), SCHEMA)
+    manifest = Manifest(
+        model="churn",
+        run_id="run",
+        task=task,
+        runtime="sklearn",
+        model_file=export.MODEL_FILE,
+        schema=SCHEMA,
+        classes=CLASSES[task],
+        threshold=fitted.threshold,
+        data_digest="0" * 64,
+        code_version="test",
+        created_at="2026-01-01T00:00:00+00:00",
+        files={},
+    )
+    folder.mkdir()
+    answers = outcome(fitted, golden, task)
+    written = export.write(folder, fitted.estimator, manifest, golden=golden, expected=answers)
+    return written, fitted
+
+
+def outcome(fitted: fitting.Fitted, rows: Any, task: Any) -> Any:
+    return fitting.outcome(
+        fitted.estimator, rows, task=task, schema=SCHEMA, threshold=fitted.threshold
+    )
+
+
+@pytest.mark.parametrize("task", ESTIMATORS)
+@pytest.mark.parametrize("calibration", ["none", "isotonic"])
+def test_the_bundle_predicts_exactly_what_the_estimator_does(
+    task: Any, calibration: Any, tmp_path: Path
+) -> None:
+    written, fitted = exported(tmp_path / "bundle", task, calibration=calibration)
+    rows = held_out_rows(task, rows=1000, seed=9)
+    found = export.parity(written.folder, rows, outcome(fitted, rows, task))
+    assert found == {"rows": 200, "max_difference": 0.0, "label_flips": 0}
+
+
+def test_parity_reports_differences_and_flips(tmp_path: Path) -> None:
+    written, fitted = exported(tmp_path / "bundle", "binary_classification")
+    rows = held_out_rows(rows=500, seed=9)
+    expected = outcome(fitted, rows, "binary_classification")
+    moved = np.clip(expected.probabilities + [0.25, -0.25], 0, 1)
+    labels = fitting.predict_labels(moved, fitted.threshold)
+    other = replace(expected, probabilities=moved, predicted=labels)
+    found = export.parity(written.folder, rows, other)
+    assert found["max_difference"] == pytest.approx(0.25)
+    assert found["label_flips"] == (labels != expected.predicted).sum() > 0
+
+
+def test_parity_of_a_regression_is_relative_to_its_values(tmp_path: Path) -> None:
+    written, fitted = exported(tmp_path / "bundle", "regression")
+    rows = held_out_rows("regression", rows=500, seed=9)
+    expected = outcome(fitted, rows, "regression")
+    shifted = replace(expected, predicted=expected.predicted + 1.0)
+    found = export.parity(written.folder, rows, shifted)
+    assert found["max_difference"] == pytest.approx(1 / shifted.predicted.max())
+
+
+@pytest.mark.parametrize("task", ESTIMATORS)
+def test_golden_requests_are_what_the_data_writes_and_are_replayed(
+    task: Any, tmp_path: Path
+) -> None:
+    written, _ = exported(tmp_path / "bundle", task)
+    golden = bundle.read_golden(written.folder)
+    assert 20 <= len(golden.records) <= 24
+    assert any(record["charges"] is None for record in golden.records)
+    assert any(record["contract"] is None for record in golden.records)
+    if task == "regression":
+        assert all(isinstance(value, float) for value in golden.predictions)
+        assert golden.probabilities == ()
+    else:
+        assert set(golden.predictions) <= set(CLASSES[task])
+        assert len(golden.probabilities) == len(golden.records)
+    opened(written.folder)
+    assert bundle.verify(written.folder) == written.manifest
+    assert bundle.digest(written.folder) == written.digest
+
+
+def test_a_bundle_whose_golden_answers_are_others_is_refused(tmp_path: Path) -> None:
+    written, _ = exported(tmp_path / "bundle", "binary_classification")
+    path = written.folder / bundle.GOLDEN
+    content = json.loads(path.read_text())
+    content["probabilities"][3] = [
+        row + d for row, d in zip(content["probabilities"][3], (1e-3, -1e-3), strict=True)
+    ]
+    path.write_text(json.dumps(content))
+    with pytest.raises(BundleError, match="not the file its manifest describes"):
+        opened(written.folder)
+    bundle.seal(written.folder, written.manifest)  # as somebody would who hides it
+    assert bundle.digest(written.folder) != written.digest
+    with pytest.raises(BundleError, match="golden request 3 is answered"):
+        opened(written.folder)
+
+
+def test_labels_are_written_as_in_the_data() -> None:
+    from mlops_assets.modeling.metrics import Outcome
+
+    codes = np.array([1.0, 0.0])
+    assert export.labels(Outcome(codes, codes, np.eye(2)), ("no", True)) == [True, "no"]
+    assert export.labels(Outcome(codes, codes, None), ()) == [1.0, 0.0]
