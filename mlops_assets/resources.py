@@ -26,7 +26,6 @@ def build(settings: Settings) -> dict[str, Any]:
             settings.tracking_uri, settings.artifacts_url, settings.mlflow_url
         ),
         "study_store": StudyStore(settings.study_url),
-        "settings": settings,
         "source_context": source_context(settings),
         "target_context": target_context(settings),
     }

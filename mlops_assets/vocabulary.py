@@ -4,6 +4,7 @@ every asset carries.
 Nothing here knows what an asset does; a name that two rooms need is written once, in this file.
 """
 
+import functools
 import warnings
 from typing import Any, Literal
 
@@ -106,6 +107,7 @@ def asset_options(
     }
 
 
+@functools.cache
 def _code_reference(path: str) -> dg.CodeReferencesMetadataValue:
     with warnings.catch_warnings():
         # Marked beta by Dagster; a warning per asset would bury the log.

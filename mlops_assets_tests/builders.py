@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from mlops_assets.experiment.model import Experiment
 from mlops_assets.serving import bundle
 from mlops_assets.serving.bundle import Golden, Manifest, Task
 from mlops_assets.serving.runtimes import sklearn as runtime
@@ -141,3 +142,18 @@ def _golden(built: Built) -> Golden:
     else:
         labels = [classes[int(np.argmax(row))] for row in answers]
     return Golden(tuple(built.records(rows)), tuple(labels), tuple(tuple(row) for row in answers))
+
+
+def make_experiment(**changes: Any) -> Experiment:
+    """A binary experiment over a CSV, with one local endpoint; named keys replace the header's or
+    whole sections."""
+    usual = {
+        "name": "churn",
+        "description": "Which customers leave within the next month.",
+        "owner": "team:growth",
+        "task": "binary_classification",
+        "features": {"source": {"kind": "csv", "path": "churn.csv"}, "target": "churned"},
+        "training": {"estimator": "sklearn.linear_model.LogisticRegression"},
+        "deployment": {"targets": [{"kind": "local"}]},
+    }
+    return Experiment.model_validate({**usual, **changes})

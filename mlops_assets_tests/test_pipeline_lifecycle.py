@@ -12,7 +12,7 @@ import pytest
 from mlops_assets import vocabulary as names
 from mlops_assets.commands import jobs
 from mlops_assets.commands.instance import open_instance
-from mlops_assets.commands.live import PROBE_HEADER
+from mlops_assets.commands.live import PROBE_HEADER, live_endpoint
 from mlops_assets.experiment import loader
 from mlops_assets.gateways.profile_store import ProfileStore
 from mlops_assets.gateways.wait import wait_until
@@ -49,9 +49,11 @@ def held_out(live):
 
 
 def url(project) -> str:
-    (endpoint,) = project.json("status", "churn")["churn"]["endpoints"]
-    assert endpoint["state"] == "live", endpoint
-    return endpoint["url"]
+    return live_endpoint(project.settings, experiment(project)).url
+
+
+def experiment(project):
+    return loader.load(project.root / "configs" / "churn.yaml")
 
 
 def test_the_endpoint_answers_as_the_estimator_in_mlflow(live, held_out):
@@ -156,13 +158,12 @@ def test_stop_ends_the_endpoint_and_may_be_repeated(live):
 
 def monitored(project, *, rows):
     """The drift check of a monitoring run, once all rows have reached the store."""
-    experiment = loader.load(project.root / "configs" / "churn.yaml")
 
     def judged():
         with open_instance(project.settings) as instance:
             result = jobs.execute(
                 instance,
-                jobs.definitions(project.settings, experiment),
+                jobs.definitions(project.settings, experiment(project)),
                 names.monitor_job("churn"),
                 run_id=jobs.new_run_id(),
                 ops={},

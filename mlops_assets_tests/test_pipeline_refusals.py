@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from mlops_assets.cli import cli
+from mlops_assets.commands.live import observe
+from mlops_assets.experiment import loader
 from mlops_assets_tests.commands.project import CHURN, Project
 
 pytestmark = pytest.mark.pipeline
@@ -83,11 +85,11 @@ def refused(result, project, *said: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda path, _: path.unlink(), ("data.csv", "no such file")),
+        (lambda path, _: path.unlink(), ("data.csv does not exist",)),
         (lambda path, _: path.write_bytes(b""), ("data.csv", "is empty")),
         (lambda path, frame: _write(frame.drop(columns="left"), path), ("'left'", "age, spent")),
-        (lambda path, frame: _write(frame.assign(left="no"), path), ("left", "one value", "'no'")),
-        (lambda path, frame: _write(frame.assign(left=None), path), ("left", "no values")),
+        (lambda path, frame: _write(frame.assign(left="no"), path), ("'left'", "nothing to learn")),
+        (lambda path, frame: _write(frame.assign(left=None), path), ("'left' holds no value",)),
         (
             lambda path, frame: _write(frame.rename(columns={"spent": "age"}), path),
             ("data.csv", "'age' names more than one column"),
@@ -188,8 +190,8 @@ def test_manual_promotion_explains_itself_and_deploys_what_was_approved(project,
     assert result.exit_code == 0, result.output
     assert "promotion is manual: version 1 takes no traffic until" in result.output
     assert "mlops run small --deploy-only" in result.output
-    (status,) = project.json("status").values()
-    assert [e["state"] for e in status["endpoints"]] == ["never deployed"]
+    (seen,) = observe(project.settings, loader.load(project.root / "configs" / "small.yaml"))
+    assert seen.endpoint is None
     project.registry.set_alias("small", "champion", 1)
     try:
         approved = run("small", "--deploy-only")

@@ -7,6 +7,8 @@ import httpx
 import pandas as pd
 import pytest
 
+from mlops_assets.commands.choice import choose
+from mlops_assets.commands.live import live_endpoint
 from mlops_assets.modeling.folds import LABEL, SPLIT, TEST
 from mlops_assets.modeling.scoring import records
 from mlops_assets.serving.schema import InputSchema
@@ -102,10 +104,10 @@ def asked(project, name):
     rows = pd.read_parquet(training_set.url)
     test = rows[rows[SPLIT] == TEST].reset_index(drop=True)
     schema = InputSchema.from_json(list(training_set.schema))
-    (endpoint,) = project.json("status", name)[name]["endpoints"]
-    assert endpoint["state"] == "live"
+    experiment = choose(project.settings, name)
+    endpoint = live_endpoint(project.settings, experiment)
     answer = httpx.post(
-        f"{endpoint['url']}/invocations",
+        f"{endpoint.url}/invocations",
         json={"dataframe_records": records(test, schema)},
         timeout=30,
     ).json()

@@ -38,23 +38,36 @@ def probe(url: str, *, version: int, bundle_folder: Path, timeout: float = 10.0)
             headers={"x-mlops-probe": "1"},
             timeout=timeout,
         )
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Probe(False, f"{url} does not answer: {error}", 0.0)
     milliseconds = answer.elapsed.total_seconds() * 1000
     if answer.status_code != 200:
         text = answer.text[:300]
         return Probe(False, f"{url} answers {answer.status_code}: {text}", milliseconds)
-    body = answer.json()
-    if int(body["version"]) != version:
-        reason = f"version {body['version']} answers, not {version}"
+    try:
+        body = answer.json()
+        answered = int(body["version"])
+        difference = _difference(golden, body)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        reason = f"{url} answers what no endpoint of ours would ({error!r}): {answer.text[:300]}"
         return Probe(False, reason, milliseconds)
-    if difference := _difference(golden, body):
+    if answered != version:
+        return Probe(False, f"version {answered} answers, not {version}", milliseconds)
+    if difference:
         return Probe(False, difference, milliseconds)
     rows = len(golden.records)
     return Probe(True, f"{rows} golden requests answered as in training", milliseconds)
 
 
 def _difference(golden: bundle.Golden, body: dict[str, Any]) -> str | None:
+    """What of the answers is not as in training, in words; None when all is.
+
+    Raises:
+        ValueError, KeyError, TypeError: the answer is not of the form an endpoint gives.
+    """
+    rows = len(golden.records)
+    if (found := len(body["predictions"])) != rows:
+        return f"{found} answers to {rows} golden requests"
     if golden.probabilities:
         expected, answered = golden.probabilities, body["probabilities"]
         if body["predictions"] != list(golden.predictions):
@@ -62,13 +75,12 @@ def _difference(golden: bundle.Golden, body: dict[str, Any]) -> str | None:
     else:
         expected = tuple((float(value),) for value in golden.predictions)
         answered = [[value] for value in body["predictions"]]
-    if len(expected) != len(answered):
-        return f"{len(answered)} answers to {len(expected)} golden requests"
-    worst = max(
+    distances = [
         abs(a - b) / max(1.0, abs(a))
         for before, now in zip(expected, answered, strict=True)
         for a, b in zip(before, now, strict=True)
-    )
-    if worst > TOLERANCE:
-        return f"golden requests are answered {worst:.2g} away from training"
+    ]
+    # Put so that a NaN among them is a difference too.
+    if not all(distance <= TOLERANCE for distance in distances):
+        return f"golden requests are answered {max(distances):.2g} away from training"
     return None

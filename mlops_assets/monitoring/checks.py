@@ -1,5 +1,6 @@
 """Whether profiles arrive, and whether traffic and predictions look as they did in training."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -11,96 +12,155 @@ from mlops_assets.gateways.records import ServingProfile
 from mlops_assets.modeling.figures import as_markdown
 from mlops_assets.monitoring import drift, freshness, plots, profiles
 from mlops_assets.monitoring.assets import reference_path
+from mlops_assets.monitoring.profiles import Histogram
+from mlops_assets.monitoring.spec import MonitoringSpec
 
 OUTPUTS = ("prediction", "probability")
+DRIFT = {
+    names.HAS_NOT_DRIFTED: "inputs",
+    names.PREDICTIONS_HAVE_NOT_DRIFTED: "predictions",
+}
 
 
 def build(experiment: Experiment) -> dg.Definitions:
-    return dg.Definitions(
-        asset_checks=[
-            _profile_is_fresh(experiment),
-            _drift_check(experiment, names.HAS_NOT_DRIFTED, outputs=False),
-            _drift_check(experiment, names.PREDICTIONS_HAVE_NOT_DRIFTED, outputs=True),
-        ]
+    return dg.Definitions(asset_checks=[_checks(experiment)])
+
+
+def _checks(experiment: Experiment) -> dg.AssetChecksDefinition:
+    """All checks of the profile in one step: they read the same two files."""
+    spec = experiment.monitoring
+    key = names.asset_key(experiment.name, names.SERVING_PROFILE)
+    reference = names.asset_key(experiment.name, names.REFERENCE_PROFILE)
+
+    @dg.multi_asset_check(
+        name=f"{experiment.name}__{names.SERVING_PROFILE}_checks",
+        specs=[
+            dg.AssetCheckSpec(
+                names.PROFILE_IS_FRESH,
+                asset=key,
+                description="The endpoint's newest profile is not older than the YAML allows. A "
+                "late profile is a fault of the endpoint or its store, not of the model.",
+            ),
+            *(
+                dg.AssetCheckSpec(
+                    name,
+                    asset=key,
+                    additional_deps=[reference],
+                    description=f"The {what} of the live version are distributed as in training: "
+                    f"population stability index of every column at most {spec.drift.threshold:g}.",
+                )
+                for name, what in DRIFT.items()
+            ),
+        ],
+        ins={"serving_profile": dg.AssetIn(key)},
+        can_subset=True,
+    )
+    def serving_profile_checks(
+        context: dg.AssetCheckExecutionContext,
+        serving_profile: ServingProfile,
+        data_store: dg.ResourceParam[DataStore],
+    ) -> Iterator[dg.AssetCheckResult]:
+        asked = {check.name for check in context.selected_asset_check_keys}
+        if names.PROFILE_IS_FRESH in asked:
+            yield _freshness(serving_profile, spec, key)
+        found = None
+        for name, what in DRIFT.items():
+            if name not in asked:
+                continue
+            if serving_profile.url is None or serving_profile.rows < spec.drift.min_rows:
+                yield _not_judged(name, serving_profile, spec, key)
+                continue
+            found = found or _histograms(experiment, serving_profile, data_store)
+            yield _drift(name, what, found, serving_profile.rows, spec, key)
+
+    return serving_profile_checks
+
+
+def _freshness(
+    profile: ServingProfile, spec: MonitoringSpec, key: dg.AssetKey
+) -> dg.AssetCheckResult:
+    verdict = freshness.judge(profile, spec, now=datetime.now(UTC))
+    return dg.AssetCheckResult(
+        check_name=names.PROFILE_IS_FRESH,
+        asset_key=key,
+        passed=verdict.passed,
+        description=verdict.reason,
+        metadata={"newest_window": profile.last or "none"},
     )
 
 
-def _profile_is_fresh(experiment: Experiment) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        name=names.PROFILE_IS_FRESH,
-        asset=names.asset_key(experiment.name, names.SERVING_PROFILE),
-        description="The endpoint's newest profile is not older than the YAML allows. A late "
-        "profile is a fault of the endpoint or its store, not of the model.",
+def _not_judged(
+    name: str, profile: ServingProfile, spec: MonitoringSpec, key: dg.AssetKey
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=key,
+        passed=True,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"not judged: {profile.rows} rows, {spec.drift.min_rows} are needed "
+        "(monitoring.drift.min_rows)",
+        metadata={"rows": profile.rows, "judged": False},
     )
-    def profile_is_fresh(serving_profile: ServingProfile) -> dg.AssetCheckResult:
-        verdict = freshness.judge(serving_profile, experiment.monitoring, now=datetime.now(UTC))
+
+
+def _histograms(
+    experiment: Experiment, profile: ServingProfile, store: DataStore
+) -> tuple[Histogram, ...]:
+    from mlops_assets.serving import profile as sketches
+
+    assert profile.url is not None  # noqa: S101
+    reference = store.at(reference_path(experiment.name, profile.version))
+    then = sketches.deserialize(store.read_bytes(reference))
+    return profiles.histograms(then, sketches.deserialize(store.read_bytes(profile.url)))
+
+
+def _drift(
+    name: str,
+    what: str,
+    found: tuple[Histogram, ...],
+    rows: int,
+    spec: MonitoringSpec,
+    key: dg.AssetKey,
+) -> dg.AssetCheckResult:
+    outputs = name == names.PREDICTIONS_HAVE_NOT_DRIFTED
+    wanted = None if outputs else spec.drift.columns
+    histograms = tuple(
+        h
+        for h in found
+        if (h.column in OUTPUTS) == outputs and (wanted is None or h.column in wanted)
+    )
+    if not histograms:
         return dg.AssetCheckResult(
-            passed=verdict.passed,
-            description=verdict.reason,
-            metadata={"newest_window": serving_profile.last or "none"},
-        )
-
-    return profile_is_fresh
-
-
-def _drift_check(experiment: Experiment, name: str, *, outputs: bool) -> dg.AssetChecksDefinition:
-    spec = experiment.monitoring.drift
-    what = "predictions" if outputs else "inputs"
-
-    @dg.asset_check(
-        name=name,
-        asset=names.asset_key(experiment.name, names.SERVING_PROFILE),
-        additional_deps=[names.asset_key(experiment.name, names.REFERENCE_PROFILE)],
-        description=f"The {what} of the live version are distributed as in training: population "
-        f"stability index of every column at most {spec.threshold:g}.",
-    )
-    def has_not_drifted(
-        serving_profile: ServingProfile, data_store: dg.ResourceParam[DataStore]
-    ) -> dg.AssetCheckResult:
-        if serving_profile.url is None or serving_profile.rows < spec.min_rows:
-            return dg.AssetCheckResult(
-                passed=True,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=f"not judged: {serving_profile.rows} rows, "
-                f"{spec.min_rows} are needed (monitoring.drift.min_rows)",
-                metadata={"rows": serving_profile.rows, "judged": False},
-            )
-        from mlops_assets.serving import profile as sketches
-
-        reference = data_store.at(reference_path(experiment.name, serving_profile.version))
-        then = sketches.deserialize(data_store.read_bytes(reference))
-        now = sketches.deserialize(data_store.read_bytes(serving_profile.url))
-        wanted = OUTPUTS if outputs else spec.columns
-        histograms = tuple(
-            h
-            for h in profiles.histograms(then, now)
-            if (h.column in OUTPUTS) == outputs and (wanted is None or h.column in wanted)
-        )
-        verdicts = drift.judge(histograms, spec)
-        drifted = [verdict for verdict in verdicts if verdict.drifted]
-        records = [
-            dg.TableRecord(
-                {"column": v.column, "psi": round(v.psi, 4), "drifted": v.drifted, "most": v.moved}
-            )
-            for v in verdicts
-        ]
-        return dg.AssetCheckResult(
-            passed=not drifted,
+            check_name=name,
+            asset_key=key,
+            passed=False,
             severity=dg.AssetCheckSeverity.WARN,
-            description=_summary(drifted, len(verdicts), serving_profile.rows, what),
-            metadata={
-                "rows": serving_profile.rows,
-                "judged": True,
-                "drifted_columns": len(drifted),
-                "largest_psi": verdicts[0].psi if verdicts else 0.0,
-                "columns": dg.MetadataValue.table(records),
-                "pictures": dg.MetadataValue.md(
-                    as_markdown({"then and now": plots.then_and_now(histograms, verdicts)})
-                ),
-            },
+            description=f"no column to judge: {', '.join(wanted or ()) or what} in neither profile",
         )
-
-    return has_not_drifted
+    verdicts = drift.judge(histograms, spec.drift)
+    drifted = [verdict for verdict in verdicts if verdict.drifted]
+    records = [
+        dg.TableRecord(
+            {"column": v.column, "psi": round(v.psi, 4), "drifted": v.drifted, "most": v.moved}
+        )
+        for v in verdicts
+    ]
+    pictures = as_markdown({"then and now": plots.then_and_now(histograms, verdicts)})
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=key,
+        passed=not drifted,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=_summary(drifted, len(verdicts), rows, what),
+        metadata={
+            "rows": rows,
+            "judged": True,
+            "drifted_columns": len(drifted),
+            "largest_psi": verdicts[0].psi,
+            "columns": dg.MetadataValue.table(records),
+            "pictures": dg.MetadataValue.md(pictures),
+        },
+    )
 
 
 def _summary(drifted: list[drift.ColumnDrift], columns: int, rows: int, what: str) -> str:

@@ -31,7 +31,8 @@ def histograms(reference: Any, current: Any) -> tuple[Histogram, ...]:
     """Every column of the reference that the current profile holds too.
 
     Numeric columns are cut at the deciles of the reference (of the KLL sketch: rank error about
-    1%) and at its ends; others at its most frequent values, with the rest as one bin. Missing values are a bin.
+    1%) and at its ends; others at its most frequent values, with the rest as one bin. Missing
+    values are a bin.
     """
     now = current.get_columns()
     return tuple(

@@ -10,7 +10,7 @@ class Seen:
 
     version: int
     changes: int
-    """How often the champion changed so far: an alias moved to and fro is two changes."""
+    """Counts the changes of the champion: an alias moved to and fro is two of them."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,29 @@ class Decision:
 
 
 def decide(
-    champions: Mapping[str, int], *, seen: Mapping[str, Seen], live: Mapping[str, set[int]]
+    champions: Mapping[str, int],
+    *,
+    seen: Mapping[str, Seen],
+    live: Mapping[str, set[int]],
+    first: int,
 ) -> Decision:
     """One event per changed champion that is not live already.
 
     Args:
-        champions: version with the alias `champion`, by experiment; one that has none keeps what was seen.
+        champions: version with the alias `champion`, by experiment; one that has none keeps what
+            was seen.
         seen: from the last decision.
-        live: versions on the endpoints of the experiments whose champion changed.
+        live: versions on the endpoints of the experiments whose champion changed; empty where
+            nothing is, or where that is about to change.
+        first: where counting begins for an experiment never seen, above every earlier count. When
+            what was seen is lost, keys would repeat otherwise, and Dagster starts none twice.
     """
     events, remembered = [], dict(seen)
     for name, version in sorted(champions.items()):
         before = seen.get(name)
         if before is not None and before.version == version:
             continue
-        changes = before.changes + 1 if before else 1
+        changes = before.changes + 1 if before else first
         remembered[name] = Seen(version, changes)
         if live.get(name) != {version}:
             events.append(Event(name, version, f"{name}:{version}:{changes}"))

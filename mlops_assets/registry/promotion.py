@@ -19,7 +19,8 @@ def quality_floor(evaluation: Evaluation, spec: RegistrySpec) -> Verdict:
     """Every floor of the YAML is met by the point estimate on the held-out rows."""
     if not spec.floors:
         return Verdict(True, "the YAML sets no floor")
-    misses, met = [], []
+    misses: list[str] = []
+    met: list[str] = []
     for name, floor in spec.floors.items():
         value = evaluation.metrics[name].value
         at_most = not METRICS[name].greater_is_better
@@ -40,7 +41,8 @@ def beats_champion(evaluation: Evaluation, spec: RegistrySpec) -> Verdict:
     margin, gain = spec.champion.margin, comparison.difference.value
     if not METRICS[metric].greater_is_better:
         margin, gain = margin * abs(comparison.champion or 0.0), -gain
-    return Verdict(gain >= -margin, _in_words(comparison, margin))
+    # A difference of exactly the margin may come out a rounding error larger.
+    return Verdict(gain >= -margin - 1e-12, _in_words(comparison, margin))
 
 
 def _in_words(comparison: Comparison, margin: float) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,13 @@ from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, Regist
 from mlops_assets.registry.events import Seen, decide
 
 INTERVAL_SECONDS = 15
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 
 
 def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.Definitions:
@@ -49,7 +57,9 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
         }
         changed = {n: v for n, v in champions.items() if n not in seen or seen[n].version != v}
         live = {name: _live_versions(context.instance, by_name[name]) for name in changed}
-        decided = decide(champions, seen=seen, live=live)
+        # The clock is ahead of any count: a champion changes less than once a second.
+        first = int(datetime.now(UTC).timestamp())
+        decided = decide(champions, seen=seen, live=live, first=first)
         cursor = json.dumps({name: vars(s) for name, s in decided.seen.items()}, sort_keys=True)
         requests = [
             dg.RunRequest(
@@ -73,22 +83,27 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
 
 
 def _live_versions(instance: dg.DagsterInstance, experiment: Experiment) -> set[int]:
-    """Versions last materialized on the experiment's endpoints; more than one while they differ,
-    none where an endpoint was never deployed."""
-
+    """Versions last materialized on the experiment's endpoints: more than one while they differ,
+    none where an endpoint was never deployed, is stopped, or is being deployed to."""
+    # Asked before the materializations: a deployment that ends in between has made its own.
+    deploying = dg.RunsFilter(job_name=names.deploy_job(experiment.name), statuses=[*UNFINISHED])
+    if instance.get_runs_count(deploying):
+        return set()
     versions: set[int] = set()
     for target in experiment.deployment.targets:
         key = names.endpoint_key(experiment.name, kind_of(type(target)))
         event = instance.get_latest_materialization_event(key)
         if event is None or event.asset_materialization is None:
             return set()
-        value = event.asset_materialization.metadata["version"].value
-        versions.add(int(str(value)))
+        said = {k: v.value for k, v in event.asset_materialization.metadata.items()}
+        # People can report a materialization in the UI, without any metadata.
+        if said.get("state") != "live" or "version" not in said:
+            return set()
+        versions.add(int(str(said["version"])))
     return versions
 
 
 def _run_config(experiment: Experiment, version: int) -> dg.RunConfig:
-
     ops = {
         f"{experiment.name}__{names.ENDPOINTS}__{kind_of(type(target))}": {
             "config": {"version": version}

@@ -19,7 +19,7 @@ def render(
         f"# {experiment.name}\n\n{experiment.description}",
         _facts(experiment, model, training_set, code_version),
         "## Quality on held-out rows\n\n" + metrics_table(evaluation.metrics),
-        _decision(model, training_set),
+        _decision(experiment, model, training_set),
         "## Slices\n\n" + slices_table(evaluation.slices) if evaluation.slices else "",
         "## What it looks at\n\n"
         + table(
@@ -52,14 +52,23 @@ def _facts(
     )
 
 
-def _decision(model: TrainedModel, training_set: TrainingSet) -> str:
+def _decision(experiment: Experiment, model: TrainedModel, training_set: TrainingSet) -> str:
     if model.threshold is None:
         return ""
+    spec = experiment.training
+    chosen = (
+        "a fixed threshold of the YAML"
+        if isinstance(spec.threshold, float)
+        else f"the best for {spec.threshold} on rows the model had not seen"
+    )
+    calibrated = (
+        "Probabilities are the estimator's own."
+        if spec.calibration == "none"
+        else f"Probabilities are calibrated ({spec.calibration}) on rows the model had not seen."
+    )
     return (
-        "## Decision\n\n"
-        f"`{training_set.classes[-1]}` is predicted from a probability of "
-        f"{model.threshold:.4f} on. Probabilities and threshold were calibrated on rows the model "
-        "had not seen."
+        f"## Decision\n\n`{training_set.classes[-1]}` is predicted from a probability of "
+        f"{model.threshold:.4f} on, {chosen}. {calibrated}"
     )
 
 

@@ -75,7 +75,7 @@ def test_parity_reports_differences_and_flips(tmp_path: Path) -> None:
     written, fitted = exported(tmp_path / "bundle", "binary_classification")
     rows = held_out_rows(rows=500, seed=9)
     expected = outcome(fitted, rows, "binary_classification")
-    moved = np.clip(expected.probabilities + [0.25, -0.25], 0, 1)
+    moved = np.clip(expected.probabilities + np.array([0.25, -0.25]), 0, 1)
     labels = fitting.predict_labels(moved, fitted.threshold)
     other = replace(expected, probabilities=moved, predicted=labels)
     found = export.parity(written.folder, rows, other)

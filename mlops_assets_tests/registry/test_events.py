@@ -1,0 +1,151 @@
+"""Every change of a champion is deployed once, whatever happens between two looks."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from mlops_assets.registry.events import Event, Seen, decide
+
+FIRST = 1_700_000_000
+
+
+def test_a_first_champion_is_one_event() -> None:
+    decided = decide({"churn": 1}, seen={}, live={"churn": set()}, first=FIRST)
+    assert decided.events == (Event("churn", 1, f"churn:1:{FIRST}"),)
+    assert decided.seen == {"churn": Seen(1, FIRST)}
+
+
+def test_what_was_seen_is_no_event_again() -> None:
+    seen = {"churn": Seen(1, 5)}
+    decided = decide({"churn": 1}, seen=seen, live={}, first=FIRST)
+    assert decided.events == ()
+    assert decided.seen == seen
+
+
+def test_there_and_back_again_are_three_events() -> None:
+    seen: dict[str, Seen] = {}
+    keys = []
+    for version, live in ((1, set()), (2, {1}), (1, {2})):
+        decided = decide({"churn": version}, seen=seen, live={"churn": live}, first=FIRST)
+        seen = decided.seen
+        keys += [event.key for event in decided.events]
+    assert keys == [f"churn:1:{FIRST}", f"churn:2:{FIRST + 1}", f"churn:1:{FIRST + 2}"]
+
+
+def test_a_champion_that_is_live_already_is_remembered_only() -> None:
+    decided = decide({"churn": 3}, seen={}, live={"churn": {3}}, first=FIRST)
+    assert decided.events == ()
+    assert decided.seen == {"churn": Seen(3, FIRST)}
+
+
+def test_endpoints_that_differ_are_brought_together() -> None:
+    decided = decide({"churn": 3}, seen={}, live={"churn": {2, 3}}, first=FIRST)
+    assert [event.version for event in decided.events] == [3]
+
+
+def test_an_alias_taken_away_and_given_back_is_no_change() -> None:
+    seen = {"churn": Seen(3, 7)}
+    without = decide({}, seen=seen, live={}, first=FIRST)
+    assert (without.events, without.seen) == ((), seen)
+    assert decide({"churn": 3}, seen=without.seen, live={}, first=FIRST).events == ()
+
+
+def test_experiments_do_not_disturb_each_other() -> None:
+    decided = decide(
+        {"b": 2, "a": 1, "c": 9},
+        seen={"c": Seen(9, 4), "gone": Seen(1, 1)},
+        live={"a": set(), "b": {2}},
+        first=FIRST,
+    )
+    assert [event.experiment for event in decided.events] == ["a"]
+    assert decided.seen == {
+        "a": Seen(1, FIRST),
+        "b": Seen(2, FIRST),
+        "c": Seen(9, 4),
+        "gone": Seen(1, 1),
+    }
+
+
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=30))
+@settings(max_examples=200)
+def test_one_event_per_change_when_every_look_sees_one_version(champions: list[int]) -> None:
+    seen: dict[str, Seen] = {}
+    live: set[int] = set()
+    keys = []
+    for version in champions:
+        decided = decide({"churn": version}, seen=seen, live={"churn": live}, first=FIRST)
+        seen = decided.seen
+        for event in decided.events:
+            keys.append(event.key)
+            live = {event.version}  # deployed before the next look
+        assert live == {version}
+    changes = sum(a != b for a, b in zip([None, *champions], champions, strict=False))
+    assert len(keys) == len(set(keys)) == changes
+
+
+class Deployments(RuleBasedStateMachine):
+    """A registry, an endpoint, and a sensor whose memory may be lost, as they act on each other.
+
+    A run deploys what is champion when it runs, as the endpoint asset does.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.champion: int | None = None
+        self.live: int | None = None
+        self.seen: dict[str, Seen] = {}
+        self.queued: list[str] = []
+        self.keys: list[str] = []
+        self.clock = FIRST
+
+    @rule(version=st.integers(1, 4))
+    def move(self, version: int) -> None:
+        self.champion = version
+
+    @rule()
+    def look(self) -> None:
+        self.clock += 15
+        live = {self.live} if self.live and not self.queued else set()
+        champions = {} if self.champion is None else {"churn": self.champion}
+        before = self.seen.get("churn")
+        decided = decide(champions, seen=self.seen, live={"churn": live}, first=self.clock)
+        self.seen = decided.seen
+        changed = self.champion is not None and (before is None or before.version != self.champion)
+        assert len(decided.events) == (changed and live != {self.champion})
+        # Dagster starts a key once, for ever.
+        fresh = [event.key for event in decided.events if event.key not in self.keys]
+        assert len(fresh) == len(decided.events)
+        self.keys += fresh
+        self.queued += fresh
+
+    @rule()
+    def deploy(self) -> None:
+        if self.queued:
+            self.queued.pop(0)
+            self.live = self.champion
+
+    @rule()
+    def deploy_as_of_earlier(self) -> None:
+        """A run that had read the champion before it was moved just now."""
+        if self.queued:
+            self.queued.pop(0)
+            self.live = int(self.keys[-1].split(":")[1])
+
+    @rule()
+    def forget(self) -> None:
+        self.seen = {}
+
+    @invariant()
+    def nothing_is_missed_for_ever(self) -> None:
+        """After one more look and all runs, the champion is live."""
+        if self.champion is None or self.seen.get("churn") != Seen(self.champion, -1):
+            settled = Deployments.__new__(Deployments)
+            settled.__dict__ |= {**self.__dict__, "keys": [*self.keys], "queued": [*self.queued]}
+            settled.look()
+            while settled.queued:
+                settled.deploy()
+            assert settled.live == self.champion or self.champion is None
+
+
+TestDeployments = Deployments.TestCase
+TestDeployments.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
