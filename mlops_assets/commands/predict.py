@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlops_assets.settings import Settings
 
 DIALECTS = ("dataframe_split", "dataframe_records", "inputs", "instances")
-MOST = 3
+MOST = 1
 """Golden requests that are asked."""
 WIDEST = 2000
 """Characters of a request that are shown."""

@@ -7,26 +7,21 @@ URI are global to the process; only `log_model` has to set them, under a lock.
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from mlops_assets.gateways.records import Metric
-
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow import MlflowClient
-    from mlflow.models import ModelSignature
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
-_GLOBALS = threading.Lock()
+_MAKING = threading.RLock()
+"""Held while something is looked for and made: threads of one process make one of it."""
 
 
 class RegistryError(Exception):
@@ -46,19 +41,7 @@ class RegistryVersion:
     """Unix time, milliseconds."""
 
 
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial of a study, as MLflow shows it."""
-
-    slot: int
-    parameters: Mapping[str, Any]
-    score: float | None
-    state: str
-    seconds: float
-    fold_scores: tuple[float, ...]
-
-
-class ModelRegistry:
+class ModelRegistry(RunLog):
     """One MLflow store: a local database or a server."""
 
     def __init__(self, tracking_uri: str, artifacts_url: str, ui_url: str) -> None:
@@ -88,15 +71,16 @@ class ModelRegistry:
 
     @property
     def client(self) -> "MlflowClient":
-        if self._client is None:
-            self.check()
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            from mlflow import MlflowClient
+        with _MAKING:
+            if self._client is None:
+                self.check()
+                _quieten()
+                from mlflow import MlflowClient
 
-            path = self.tracking_uri.removeprefix("sqlite:///")
-            if path != self.tracking_uri:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._client = MlflowClient(self.tracking_uri, self.tracking_uri)
+                path = self.tracking_uri.removeprefix("sqlite:///")
+                if path != self.tracking_uri:
+                    Path(path).parent.mkdir(parents=True, exist_ok=True)
+                self._client = MlflowClient(self.tracking_uri, self.tracking_uri)
         return self._client
 
     def experiment_id(self, name: str) -> str:
@@ -106,7 +90,9 @@ class ModelRegistry:
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             if found.lifecycle_stage == "deleted":
-                raise RegistryError(f"the MLflow experiment {name} is deleted: restore it in MLflow")
+                raise RegistryError(
+                    f"the MLflow experiment {name} is deleted: restore it in MLflow"
+                )
             return str(found.experiment_id)
         served = self.tracking_uri.startswith("http")
         location = None if served else f"{self._artifacts_url}/{name}"
@@ -120,172 +106,47 @@ class ModelRegistry:
             return str(found.experiment_id)
 
     def run_for(self, experiment: str, tag: str, value: str, *, name: str) -> str:
-        """The run tagged `tag=value`, made when there is none; of several, the oldest."""
+        """The run tagged `tag=value`, made when there is none; of several, the oldest.
+
+        Threads of one process always agree. Processes that ask within the same moment may make
+        two, of which all who ask later get the oldest.
+        """
         experiment_id = self.experiment_id(experiment)
-        if not (found := self._tagged(experiment_id, tag, value)):
-            mine = self.client.create_run(experiment_id, run_name=name, tags={tag: value})
-            found = self._tagged(experiment_id, tag, value)
-            if found[0] != mine.info.run_id:
-                self.client.delete_run(mine.info.run_id)
+        with _MAKING:
+            if not (found := self._tagged(experiment_id, tag, value)):
+                mine = self.client.create_run(experiment_id, run_name=name, tags={tag: value})
+                found = self._tagged(experiment_id, tag, value)
+                if found[0] != mine.info.run_id:
+                    self.client.delete_run(mine.info.run_id)
         return found[0]
 
     def _tagged(self, experiment_id: str, tag: str, value: str) -> list[str]:
         runs = self.client.search_runs([experiment_id], f"tags.`{tag}` = '{value}'")
-        return [r.info.run_id for r in sorted(runs, key=lambda r: (r.info.start_time, r.info.run_id))]
+        return [
+            r.info.run_id for r in sorted(runs, key=lambda r: (r.info.start_time, r.info.run_id))
+        ]
 
     @contextmanager
     def writing(self, run_id: str) -> Iterator[None]:
-        """The run is RUNNING inside, and ends FINISHED, FAILED or KILLED as the block does."""
+        """The run is RUNNING inside, and ends FINISHED, FAILED (an error) or KILLED (interrupted)
+        as the block does."""
         self.client.update_run(run_id, status="RUNNING")
         try:
             yield
-        except KeyboardInterrupt:
-            self.client.set_terminated(run_id, "KILLED")
+        except Exception:
+            self.client.set_terminated(run_id, "FAILED")
             raise
         except BaseException:
-            self.client.set_terminated(run_id, "FAILED")
+            # Control-C, and what Dagster raises when a run is terminated.
+            self.client.set_terminated(run_id, "KILLED")
             raise
         self.client.set_terminated(run_id, "FINISHED")
 
-    def log(
-        self,
-        run_id: str,
-        *,
-        parameters: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
-        from mlflow.entities import Metric as MlflowMetric
-        from mlflow.entities import Param, RunTag
-        from mlflow.utils.time import get_current_time_millis
-
-        now = get_current_time_millis()
-        self.client.log_batch(
-            run_id,
-            metrics=[MlflowMetric(k, float(v), now, 0) for k, v in (metrics or {}).items()],
-            params=[Param(k, str(v)) for k, v in (parameters or {}).items()],
-            tags=[RunTag(k, v) for k, v in (tags or {}).items()],
-        )
-
-    def log_estimates(self, run_id: str, prefix: str, estimates: Mapping[str, Metric]) -> None:
-        """Metrics with their interval: `test_roc_auc`, `test_roc_auc_low`, `test_roc_auc_high`."""
-        flat = {}
-        for name, metric in estimates.items():
-            flat[f"{prefix}_{name}"] = metric.value
-            flat[f"{prefix}_{name}_low"] = metric.low
-            flat[f"{prefix}_{name}_high"] = metric.high
-        self.log(run_id, metrics=flat)
-
-    def log_text(self, run_id: str, text: str, path: str) -> None:
-        self.client.log_text(run_id, text, path)
-
-    def log_figure(self, run_id: str, figure: Any, path: str) -> None:
-        self.client.log_figure(run_id, figure, path)
-
-    def log_bytes(self, run_id: str, content: bytes, path: str) -> None:
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / Path(path).name
-            file.write_bytes(content)
-            self.client.log_artifact(run_id, str(file), str(Path(path).parent))
-
-    def log_folder(self, run_id: str, folder: Path, path: str) -> str:
-        """Log a folder as artifacts; return its URI."""
-        self.client.log_artifacts(run_id, str(folder), path)
-        return f"runs:/{run_id}/{path}"
-
-    def log_dataset(self, run_id: str, *, name: str, digest: str, source: str, rows: int) -> None:
-        """Tie the run to the data it was trained on, as an MLflow dataset input."""
-        import json
-
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        # MLflow holds a digest of up to 36 characters; the tag carries it whole.
-        data = Dataset(
-            name=name,
-            digest=digest[:36],
-            source_type="local" if "://" not in source else source.split("://")[0],
-            source=json.dumps({"uri": source}),
-            profile=json.dumps({"num_rows": rows}),
-        )
-        context = InputTag(key="mlflow.data.context", value="training")
-        self.client.log_inputs(run_id, [DatasetInput(data, tags=[context])])
-        self.log(run_id, tags={"mlops.data_digest": digest})
-
-    def log_model(
-        self,
-        run_id: str,
-        estimator: Any,
-        *,
-        example: "pd.DataFrame",
-        signature: "ModelSignature",
-        trusted: list[str],
-        requirements: list[str],
-    ) -> str:
-        """Log a scikit-learn estimator without pickle; return its URI (`models:/m-...`)."""
-        import logging
-
-        import mlflow
-        import mlflow.sklearn
-
-        with _GLOBALS:
-            mlflow.set_tracking_uri(self.tracking_uri)
-            logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
-            with mlflow.start_run(run_id=run_id):
-                info = mlflow.sklearn.log_model(
-                    estimator,
-                    name="model",
-                    signature=signature,
-                    input_example=example,
-                    pip_requirements=requirements,
-                    serialization_format="skops",
-                    skops_trusted_types=trusted,
-                    pyfunc_predict_fn="predict_proba" if hasattr(estimator, "predict_proba") else "predict",
-                )
-        return str(info.model_uri)
-
-    def log_trial(self, parent: str, study: str, trial: TrialRecord) -> None:
-        """A trial that ended just now, as a child run."""
-        tags = {
-            "mlflow.parentRunId": parent,
-            "mlops.study": study,
-            "mlops.trial": "true",
-            "mlops.slot": str(trial.slot),
-            "mlops.state": trial.state,
-        }
-        run = self.client.create_run(
-            self._experiment_id_of(parent),
-            start_time=round(1000 * (time.time() - trial.seconds)),
-            run_name=f"trial {trial.slot}",
-            tags=tags,
-        )
-        metrics = {"seconds": trial.seconds}
-        if trial.score is not None:
-            metrics["score"] = trial.score
-        metrics |= {f"fold_{index}": score for index, score in enumerate(trial.fold_scores)}
-        self.log(run.info.run_id, parameters=trial.parameters, metrics=metrics)
-        status = {"complete": "FINISHED", "pruned": "KILLED"}.get(trial.state, "FAILED")
-        self.client.set_terminated(run.info.run_id, status)
-
-    def logged_slots(self, experiment: str, study: str) -> set[int]:
-        """Trials of a study that MLflow already shows."""
-        experiment_id = self.experiment_id(experiment)
-        wanted = f"tags.`mlops.study` = '{study}' and tags.`mlops.trial` = 'true'"
-        slots: set[int] = set()
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [experiment_id], wanted, max_results=1000, page_token=token
-            )
-            slots |= {int(run.data.tags["mlops.slot"]) for run in page}
-            token = page.token
-            if not token:
-                return slots
-
     def run_url(self, run_id: str) -> str:
         """Where people see the run."""
-        return f"{self._ui_url}/#/experiments/{self._experiment_id_of(run_id)}/runs/{run_id}"
+        return f"{self._ui_url}/#/experiments/{self.experiment_id_of(run_id)}/runs/{run_id}"
 
-    def _experiment_id_of(self, run_id: str) -> str:
+    def experiment_id_of(self, run_id: str) -> str:
         if run_id not in self._experiment_of:
             self._experiment_of[run_id] = str(self.client.get_run(run_id).info.experiment_id)
         return self._experiment_of[run_id]
@@ -303,10 +164,11 @@ class ModelRegistry:
 
     def download(self, uri: str, folder: Path) -> Path:
         """Copy the artifacts behind `runs:/...` or `models:/...` into `folder`; return where."""
+        self.check()
+        _quieten()
         import mlflow
         from mlflow.exceptions import MlflowException
 
-        self.check()
         try:
             path = mlflow.artifacts.download_artifacts(
                 artifact_uri=uri, dst_path=str(folder), tracking_uri=self.tracking_uri
@@ -353,11 +215,21 @@ class ModelRegistry:
         return {alias: int(version) for alias, version in model.aliases.items()}
 
     def all_aliases(self) -> dict[str, dict[str, int]]:
-        """`aliases` of every registered model, in one sweep."""
+        """`aliases` of every registered model, in one sweep.
+
+        Raises:
+            RegistryError: MLflow does not answer.
+        """
+        self.check()
+        from mlflow.exceptions import MlflowException
+
         models: dict[str, dict[str, int]] = {}
         token = None
         while True:
-            page = self.client.search_registered_models(max_results=1000, page_token=token)
+            try:
+                page = self.client.search_registered_models(max_results=1000, page_token=token)
+            except MlflowException as error:
+                raise RegistryError(f"MLflow cannot list its models: {error}") from error
             models |= {m.name: {a: int(v) for a, v in m.aliases.items()} for m in page}
             token = page.token
             if not token:
@@ -372,6 +244,12 @@ class ModelRegistry:
 
     def describe_version(self, name: str, version: int, text: str) -> None:
         self.client.update_model_version(name, str(version), description=text)
+
+
+def _quieten() -> None:
+    """Before MLflow is imported: no telemetry, and no progress bars in the logs of runs."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 def _version(found: Any) -> RegistryVersion:

@@ -45,9 +45,7 @@ class ProfileStore:
                     start = datetime.strptime(window, WINDOW_FORMAT).replace(tzinfo=UTC)
                     found.append(Increment(start, self._store.at(f"{folder}/{name}")))
         newest = sorted({increment.window for increment in found})[-windows:]
-        return sorted(
-            (i for i in found if i.window in newest), key=lambda i: (i.window, i.url)
-        )
+        return sorted((i for i in found if i.window in newest), key=lambda i: (i.window, i.url))
 
 
 def _folder(experiment: str, version: int, target: str) -> str:

@@ -207,16 +207,17 @@ def from_json(kind: type[T], text: str) -> T:
     Raises:
         ValueError: the JSON lacks a field or holds one the record does not know.
     """
-    return _build(kind, json.loads(text))
+    record: T = _build(kind, json.loads(text))
+    return record
 
 
 def _build(kind: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
         if unknown := set(value) - set(hints):
             raise ValueError(f"{kind.__name__} has no field {sorted(unknown)}")
         try:
-            return kind(**{key: _build(hints[key], item) for key, item in value.items()})  # type: ignore[operator]
+            return kind(**{key: _build(hints[key], item) for key, item in value.items()})
         except TypeError as error:
             raise ValueError(f"incomplete {kind.__name__}: {error}") from error
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

@@ -18,7 +18,7 @@ def threads_for(rows: int) -> Iterator[None]:
     Args:
         rows: that are fitted or scored at once.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1 if rows < PARALLEL_ROWS else None):
         yield

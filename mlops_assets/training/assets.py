@@ -1,6 +1,5 @@
 """The fitted model in MLflow with its serving bundle, and what the held-out rows say of it."""
 
-import platform
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -118,7 +117,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
                     "mlops.study": tuned.study,
                     "mlops.bundle_digest": exported.digest,
                     "mlflow.source.git.commit": code,
-                    "mlops.environment": _environment(),
+                    "mlops.environment": commit.environment(),
                 },
             )
             model_registry.log_dataset(
@@ -240,7 +239,9 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
                     for name in figures
                 },
                 "plots": dg.MetadataValue.md(as_markdown(figures)),
-                "slices": dg.MetadataValue.md(card.slices_table(record.slices) or "none asked for"),
+                "slices": dg.MetadataValue.md(
+                    card.slices_table(record.slices) if record.slices else "none asked for"
+                ),
                 "mlflow_run": dg.MetadataValue.url(model_registry.run_url(run_id)),
                 "model_card": dg.MetadataValue.md(text),
                 # Plain numbers under stable keys: the UI draws their history.
@@ -294,11 +295,4 @@ def _log_model(
         signature=infer_signature(example, answer),
         trusted=list(TRUSTED),
         requirements=[f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "pandas")],
-    )
-
-
-def _environment() -> str:
-    packages = ("scikit-learn", "numpy", "pandas", "optuna", "mlflow", "dagster")
-    return ", ".join(
-        [f"python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]
     )

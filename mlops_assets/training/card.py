@@ -1,5 +1,7 @@
 """The model card (Mitchell et al. 2019) of one training run, generated from its records. Pure."""
 
+from collections.abc import Sequence
+
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.records import Evaluation, Json, Metric, TrainedModel, TrainingSet
 
@@ -76,7 +78,7 @@ def metrics_table(metrics: dict[str, Metric]) -> str:
     """Metrics with their confidence intervals, as a Markdown table."""
     return table(
         ("metric", "value", "interval"),
-        [(name, f"{m.value:.4f}", f"{m.low:.4f} – {m.high:.4f}") for name, m in metrics.items()],  # noqa: RUF001
+        [(name, f"{m.value:.4f}", f"{m.low:.4f} to {m.high:.4f}") for name, m in metrics.items()],
     )
 
 
@@ -88,7 +90,7 @@ def slices_table(slices: tuple[Json, ...]) -> str:
             entry["value"],
             f"{entry['rows']:,}",
             entry.get("note")
-            or f"{entry['value_of']:.4f} ({entry['low']:.4f} – {entry['high']:.4f})",  # noqa: RUF001
+            or f"{entry['value_of']:.4f} ({entry['low']:.4f} to {entry['high']:.4f})",
         )
         for entry in slices
     ]
@@ -110,7 +112,7 @@ def inputs_table(schema: tuple[Json, ...]) -> str:
     return table(("column", "type", "seen in training", ""), rows)
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table; vertical bars in cells are escaped."""
     escaped = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *escaped]

@@ -1,6 +1,8 @@
-"""Which code is running: the git commit of a folder."""
+"""Which code is running: the git commit of a folder, and the versions of the libraries."""
 
+import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 
@@ -18,3 +20,10 @@ def describe(folder: Path) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "no-git"
     return answer.stdout.strip() if answer.returncode == 0 else "no-git"
+
+
+def environment() -> str:
+    """Python and the libraries a model depends on, with their versions."""
+    packages = ("scikit-learn", "numpy", "pandas", "optuna", "mlflow", "dagster")
+    found = [f"python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]
+    return ", ".join(found)

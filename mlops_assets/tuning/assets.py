@@ -151,8 +151,9 @@ def _tuned(experiment: Experiment) -> dg.AssetsDefinition:
                 parent, metrics={f"cv_{metric}": best.score}, tags={"mlops.study": name}
             )
             model_registry.log_text(parent, page, "study.html")
-            for title, figure in figures.items():
-                model_registry.log_figure(parent, figure, f"plots/study_{title}.png")
+            paths = {title: f"plots/study_{title}.png" for title in figures}
+            for title, path in paths.items():
+                model_registry.log_figure(parent, figures[title], path)
         record = TunedHyperparameters(
             study=name,
             parameters=best.parameters,
@@ -171,9 +172,9 @@ def _tuned(experiment: Experiment) -> dg.AssetsDefinition:
                 "parameters": dg.MetadataValue.json(best.parameters),
                 **{
                     title: dg.MetadataValue.md(
-                        f"![{title}]({model_registry.artifact_url(parent, f'plots/study_{title}.png')})"
+                        f"![{title}]({model_registry.artifact_url(parent, path)})"
                     )
-                    for title in figures
+                    for title, path in paths.items()
                 },
                 "plots": dg.MetadataValue.md(as_markdown(figures)),
                 "mlflow_run": dg.MetadataValue.url(model_registry.run_url(parent)),

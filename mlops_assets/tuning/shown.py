@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from mlops_assets.gateways.model_registry import ModelRegistry, TrialRecord
+from mlops_assets.gateways.model_registry import ModelRegistry
+from mlops_assets.gateways.run_log import TrialRecord
 from mlops_assets.tuning.trials import FinishedTrial
 
 

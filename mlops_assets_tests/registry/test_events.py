@@ -1,8 +1,11 @@
 """Every change of a champion is deployed once, whatever happens between two looks."""
 
+import copy
+from dataclasses import dataclass, field
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mlops_assets.registry.events import Event, Seen, decide
 
@@ -83,26 +86,18 @@ def test_one_event_per_change_when_every_look_sees_one_version(champions: list[i
     assert len(keys) == len(set(keys)) == changes
 
 
-class Deployments(RuleBasedStateMachine):
-    """A registry, an endpoint, and a sensor whose memory may be lost, as they act on each other.
+@dataclass
+class World:
+    """A registry, an endpoint and the sensor between them, as they act on each other."""
 
-    A run deploys what is champion when it runs, as the endpoint asset does.
-    """
+    champion: int | None = None
+    live: int | None = None
+    seen: dict[str, Seen] = field(default_factory=dict)
+    queued: list[int] = field(default_factory=list)
+    """Versions that were champion when the runs were asked for."""
+    keys: set[str] = field(default_factory=set)
+    clock: int = FIRST
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.champion: int | None = None
-        self.live: int | None = None
-        self.seen: dict[str, Seen] = {}
-        self.queued: list[str] = []
-        self.keys: list[str] = []
-        self.clock = FIRST
-
-    @rule(version=st.integers(1, 4))
-    def move(self, version: int) -> None:
-        self.champion = version
-
-    @rule()
     def look(self) -> None:
         self.clock += 15
         live = {self.live} if self.live and not self.queued else set()
@@ -110,41 +105,57 @@ class Deployments(RuleBasedStateMachine):
         before = self.seen.get("churn")
         decided = decide(champions, seen=self.seen, live={"churn": live}, first=self.clock)
         self.seen = decided.seen
-        changed = self.champion is not None and (before is None or before.version != self.champion)
+        changed = self.champion is not None and (
+            before is None or before.version != self.champion
+        )
         assert len(decided.events) == (changed and live != {self.champion})
-        # Dagster starts a key once, for ever.
-        fresh = [event.key for event in decided.events if event.key not in self.keys]
-        assert len(fresh) == len(decided.events)
-        self.keys += fresh
-        self.queued += fresh
+        for event in decided.events:
+            assert event.key not in self.keys, "Dagster starts a key once, for ever"
+            self.keys.add(event.key)
+            self.queued.append(event.version)
 
-    @rule()
     def deploy(self) -> None:
-        if self.queued:
-            self.queued.pop(0)
-            self.live = self.champion
+        """The endpoint asset deploys what is champion when it runs."""
+        self.queued.pop(0)
+        self.live = self.champion
+
+
+class Deployments(RuleBasedStateMachine):
+    """Whatever happens, one more look and the runs it asks for make the champion live."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+
+    @rule(version=st.integers(1, 4))
+    def the_alias_is_moved(self, version: int) -> None:
+        self.world.champion = version
 
     @rule()
-    def deploy_as_of_earlier(self) -> None:
-        """A run that had read the champion before it was moved just now."""
-        if self.queued:
-            self.queued.pop(0)
-            self.live = int(self.keys[-1].split(":")[1])
+    def the_sensor_looks(self) -> None:
+        self.world.look()
+
+    @precondition(lambda self: self.world.queued)
+    @rule()
+    def a_run_deploys(self) -> None:
+        self.world.deploy()
+
+    @precondition(lambda self: self.world.queued)
+    @rule()
+    def a_run_deploys_what_was_champion_a_moment_ago(self) -> None:
+        self.world.live = self.world.queued.pop(0)
 
     @rule()
-    def forget(self) -> None:
-        self.seen = {}
+    def the_cursor_is_lost(self) -> None:
+        self.world.seen = {}
 
     @invariant()
-    def nothing_is_missed_for_ever(self) -> None:
-        """After one more look and all runs, the champion is live."""
-        if self.champion is None or self.seen.get("churn") != Seen(self.champion, -1):
-            settled = Deployments.__new__(Deployments)
-            settled.__dict__ |= {**self.__dict__, "keys": [*self.keys], "queued": [*self.queued]}
-            settled.look()
-            while settled.queued:
-                settled.deploy()
-            assert settled.live == self.champion or self.champion is None
+    def the_champion_will_be_live(self) -> None:
+        world = copy.deepcopy(self.world)
+        world.look()
+        while world.queued:
+            world.deploy()
+        assert world.live == world.champion
 
 
 TestDeployments = Deployments.TestCase
