@@ -13,6 +13,7 @@ from mlops_assets import vocabulary as names
 from mlops_assets.commands import jobs
 from mlops_assets.commands.instance import open_instance
 from mlops_assets.commands.live import PROBE_HEADER, live_endpoint
+from mlops_assets.commands.predict import MOST
 from mlops_assets.experiment import loader
 from mlops_assets.gateways.profile_store import ProfileStore
 from mlops_assets.gateways.wait import wait_until
@@ -88,7 +89,7 @@ def test_predict_shows_the_answer_and_how_to_ask(live):
     assert f"curl -sS {url(live)}/invocations" in shown
     assert "P(yes)" in shown
     answer = live.json("predict", "churn")
-    assert (answer["model"], len(answer["predictions"])) == ("churn", 3)
+    assert (answer["model"], len(answer["predictions"])) == ("churn", MOST)
     refused = live.mlops("predict", "churn", "--json-record", '{"tenure": 1}', code=1)
     assert "unknown field 'tenure'" in refused
     assert "Traceback" not in refused

@@ -4,7 +4,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ class DataStore:
         import pandas as pd
 
         with self._reading(url) as file:
-            return pd.read_parquet(file, columns=columns)
+            try:
+                return pd.read_parquet(file, columns=columns)
+            except ValueError as error:  # of which pyarrow's errors are kinds
+                raise DataStoreError(f"{url} cannot be read as a table: {error}") from error
 
     def write_json(self, path: str, value: Any) -> str:
         """Write JSON at `path`, replacing what was there; return its URL."""
@@ -62,22 +65,29 @@ class DataStore:
 
     def files(self, path: str) -> list[str]:
         """Every file under `path`, sorted, relative to it; empty when there is none."""
-        filesystem, root = self._locate(self.at(path))
-        if not filesystem.exists(root):
-            return []
+        url = self.at(path)
+        filesystem, root = self._locate(url)
         prefix = root.rstrip("/") + "/"
-        return sorted(name.removeprefix(prefix) for name in filesystem.find(root))
+        try:
+            found = filesystem.find(root) if filesystem.exists(root) else []
+        except _faults(url) as error:
+            raise DataStoreError(f"{url} cannot be listed: {error}") from error
+        return sorted(name.removeprefix(prefix) for name in found)
 
     def _locate(self, url: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
 
-        options = self.storage_options if url.startswith("s3://") else {}
+        # Without a cache of listings: other processes write and remove files too.
+        options = {"use_listings_cache": False, **self.storage_options} if _is_s3(url) else {}
         filesystem, path = url_to_fs(url, **options)
         return filesystem, path
 
     def _exists(self, url: str) -> bool:
         filesystem, path = self._locate(url)
-        return bool(filesystem.exists(path))
+        try:
+            return bool(filesystem.exists(path))
+        except _faults(url) as error:
+            raise DataStoreError(f"{url} cannot be looked for: {error}") from error
 
     @contextmanager
     def _reading(self, url: str) -> Iterator[IO[bytes]]:
@@ -87,7 +97,7 @@ class DataStore:
                 yield file
         except FileNotFoundError as error:
             raise DataStoreError(f"{url} is gone: materialize the asset that wrote it") from error
-        except OSError as error:
+        except _faults(url) as error:
             raise DataStoreError(f"{url} cannot be read: {error}") from error
 
     @contextmanager
@@ -95,15 +105,33 @@ class DataStore:
         filesystem, path = self._locate(url)
         partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
         try:
-            filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            if not _is_s3(url):  # where it would make the bucket, misspelt or not
+                filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             with filesystem.open(partial, "wb") as file:
                 yield file
             filesystem.mv(partial, path)
-        except OSError as error:
-            raise DataStoreError(f"{url} cannot be written: {error}") from error
-        finally:
-            if filesystem.exists(partial):
+        except BaseException as error:
+            with suppress(Exception):  # what is told is why the writing failed
                 filesystem.rm(partial)
+            if isinstance(error, _faults(url)):
+                raise DataStoreError(f"{url} cannot be written: {error}") from error
+            raise
+
+
+def _is_s3(url: str) -> bool:
+    return url.startswith("s3://")
+
+
+def _faults(url: str) -> tuple[type[Exception], ...]:
+    """What a store raises when it fails, whoever is to blame."""
+    if not _is_s3(url):
+        return (OSError,)
+    from botocore.exceptions import (  # type: ignore[import-untyped]
+        BotoCoreError,
+        ClientError,
+    )
+
+    return (OSError, BotoCoreError, ClientError)
 
 
 def frame_digest(frame: "pd.DataFrame") -> str:

@@ -1,7 +1,6 @@
-"""MLflow behind our own words: runs, logged models, versions and aliases.
+"""MLflow behind our own words: the store, its runs, registered versions and aliases.
 
-Knows no stage and no Dagster. Every call names its run, because MLflow's active run and tracking
-URI are global to the process; only `log_model` has to set them, under a lock.
+Knows no stage and no Dagster. What is written to a run stands in `run_log`.
 """
 
 import os
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
+
+from mlops_assets.gateways.run_log import RunLog
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -170,9 +171,11 @@ class ModelRegistry(RunLog):
         from mlflow.exceptions import MlflowException
 
         try:
-            path = mlflow.artifacts.download_artifacts(
-                artifact_uri=uri, dst_path=str(folder), tracking_uri=self.tracking_uri
-            )
+            # The store is passed, and yet asked of the process where the URI is of a model.
+            with self._global():
+                path = mlflow.artifacts.download_artifacts(
+                    artifact_uri=uri, dst_path=str(folder), tracking_uri=self.tracking_uri
+                )
         except (MlflowException, OSError) as error:
             raise RegistryError(f"{uri} cannot be fetched from MLflow: {error}") from error
         return Path(path)
@@ -186,7 +189,9 @@ class ModelRegistry(RunLog):
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        version = self.client.create_model_version(name, source, run_id, tags=dict(tags))
+        # A local store looks the logged model up in the store of the process, not in its own.
+        with self._global():
+            version = self.client.create_model_version(name, source, run_id, tags=dict(tags))
         return int(version.version)
 
     def version_of_run(self, name: str, run_id: str) -> RegistryVersion | None:

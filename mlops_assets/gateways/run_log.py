@@ -1,7 +1,7 @@
 """What is written to an MLflow run: parameters, metrics, artifacts, data, models, trials.
 
 Knows no stage and no Dagster. Every call names its run, because MLflow's active run and tracking
-URI are global to the process; only `log_model` has to set them, under a lock.
+URI are global to the process; where one has to set them, it does so under a lock.
 """
 
 import threading
@@ -134,12 +134,14 @@ class RunLog(ABC):
         """
         import logging
 
+        import mlflow
         import mlflow.sklearn
 
         asked = "predict_proba" if hasattr(estimator, "predict_proba") else "predict"
         status = self.client.get_run(run_id).info.status
         logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
-        with _GLOBALS, self._active(run_id):
+        # Nested, because an asset that uses dagster-mlflow's resource leaves its run active.
+        with self._global(), mlflow.start_run(run_id=run_id, nested=True):
             info = mlflow.sklearn.log_model(
                 estimator,
                 name="model",
@@ -155,17 +157,17 @@ class RunLog(ABC):
         return str(info.model_uri)
 
     @contextmanager
-    def _active(self, run_id: str) -> Iterator[None]:
+    def _global(self) -> Iterator[None]:
+        """For calls of MLflow's that know no store but the process's: it is this one inside."""
         import mlflow
 
-        before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(self.tracking_uri)
-        try:
-            # Nested, because an asset that uses dagster-mlflow's resource leaves its run active.
-            with mlflow.start_run(run_id=run_id, nested=True):
+        with _GLOBALS:
+            before = mlflow.get_tracking_uri()
+            mlflow.set_tracking_uri(self.tracking_uri)
+            try:
                 yield
-        finally:
-            mlflow.set_tracking_uri(before)
+            finally:
+                mlflow.set_tracking_uri(before)
 
     def log_trial(self, parent: str, study: str, trial: TrialRecord) -> None:
         """A trial that ended just now, as a child run."""

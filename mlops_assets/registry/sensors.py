@@ -57,8 +57,8 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
         }
         changed = {n: v for n, v in champions.items() if n not in seen or seen[n].version != v}
         live = {name: _live_versions(context.instance, by_name[name]) for name in changed}
-        # The clock is ahead of any count: a champion changes less than once a second.
-        first = int(datetime.now(UTC).timestamp())
+        # Milliseconds are ahead of any count of changes.
+        first = int(datetime.now(UTC).timestamp() * 1000)
         decided = decide(champions, seen=seen, live=live, first=first)
         cursor = json.dumps({name: vars(s) for name, s in decided.seen.items()}, sort_keys=True)
         requests = [

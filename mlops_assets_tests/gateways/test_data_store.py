@@ -12,6 +12,14 @@ from mlops_assets_tests.peers import s3
 FRAME = pd.DataFrame({"a": [1.0, np.nan, 3.0], "b": ["x", None, "z"]})
 
 
+class Interrupted(pd.DataFrame):
+    """A table whose writing is interrupted halfway."""
+
+    def to_parquet(self, file, **_):
+        file.write(b"half of it")
+        raise KeyboardInterrupt
+
+
 class DataStoreContract:
     """What holds wherever the root is."""
 
@@ -51,25 +59,88 @@ class DataStoreContract:
         assert store.exists("folder/file.bin")
         assert not store.exists("folder/other.bin")
 
+    def test_a_table_that_fails_midway_leaves_nothing(self, store):
+        with pytest.raises(Exception, match="Expected bytes"):
+            store.write_table("t/bad.parquet", pd.DataFrame({"a": ["text", 1, object()]}))
+        assert store.files("t") == []
+        assert not store.exists("t/bad.parquet")
+
+    def test_a_write_that_is_interrupted_leaves_what_was_there(self, store):
+        store.write_bytes("t/whole.bin", b"before")
+        with pytest.raises(KeyboardInterrupt):
+            store.write_table("t/half.parquet", Interrupted())
+        assert store.files("t") == ["whole.bin"]
+
+    def test_a_file_that_is_no_table_is_named(self, store):
+        url = store.write_bytes("t.parquet", b"nonsense")
+        with pytest.raises(DataStoreError, match=r"t\.parquet cannot be read as a table"):
+            store.read_table(url)
+
+    def test_a_column_that_is_not_there_is_named(self, store):
+        url = store.write_table("t.parquet", FRAME)
+        with pytest.raises(
+            DataStoreError, match=r"t\.parquet cannot be read as a table: .*nothere"
+        ):
+            store.read_table(url, columns=["nothere"])
+
 
 class TestLocalFolder(DataStoreContract):
     @pytest.fixture
     def store(self, tmp_path):
         return DataStore(str(tmp_path / "data"), {})
 
-    def test_a_table_that_fails_midway_leaves_nothing(self, store):
-        with pytest.raises(Exception, match="Expected bytes"):
-            store.write_table("t/bad.parquet", pd.DataFrame({"a": ["text", 1, object()]}))
-        assert store.files("t") == []
+    def test_a_folder_in_the_way_is_named(self, store, tmp_path):
+        (tmp_path / "data" / "file.bin").mkdir(parents=True)
+        (tmp_path / "data" / "file").write_bytes(b"")
+        with pytest.raises(DataStoreError, match=r"file/x\.bin cannot be written"):
+            store.write_bytes("file/x.bin", b"x")
+        with pytest.raises(DataStoreError, match=r"file\.bin cannot be read"):
+            store.read_bytes(store.at("file.bin"))
+
+
+@pytest.fixture(scope="module")
+def peer():
+    with s3.running() as running:
+        running.create_bucket("data")
+        yield running
 
 
 @pytest.mark.peer
 class TestS3(DataStoreContract):
     @pytest.fixture
-    def store(self):
-        with s3.running() as peer:
-            peer.create_bucket("data")
-            yield DataStore("s3://data/root", peer.storage_options)
+    def store(self, peer, request):
+        return DataStore(f"s3://data/{request.node.name}", peer.storage_options)
+
+    def test_what_others_write_and_remove_is_seen(self, store, peer):
+        root = store.url.removeprefix("s3://data/")
+        store.write_bytes("p/1.bin", b"1")
+        assert store.files("p") == ["1.bin"]
+        peer.put("data", f"{root}/p/2.bin", b"2")
+        assert store.files("p") == ["1.bin", "2.bin"]
+        assert store.exists("p/2.bin")
+        peer.client().delete_object(Bucket="data", Key=f"{root}/p/1.bin")
+        assert not store.exists("p/1.bin")
+
+    def test_a_bucket_that_is_not_there_is_not_made(self, peer):
+        misspelt = DataStore("s3://daat/root", peer.storage_options)
+        with pytest.raises(DataStoreError, match=r"s3://daat/root/x\.bin cannot be written"):
+            misspelt.write_bytes("x.bin", b"x")
+        assert [b["Name"] for b in peer.client().list_buckets()["Buckets"]] == ["data"]
+
+
+@pytest.mark.peer
+def test_a_store_that_does_not_answer_is_named():
+    with s3.running() as gone:
+        options = {**gone.storage_options, "config_kwargs": {"retries": {"max_attempts": 0}}}
+    store = DataStore("s3://data/root", options)
+    for ask in (
+        lambda: store.read_bytes(store.at("x.bin")),
+        lambda: store.write_bytes("x.bin", b"x"),
+        lambda: store.exists("x.bin"),
+        lambda: store.files(""),
+    ):
+        with pytest.raises(DataStoreError, match=r"^s3://data/root/.*endpoint"):
+            ask()
 
 
 @pytest.mark.peer

@@ -105,9 +105,7 @@ class World:
         before = self.seen.get("churn")
         decided = decide(champions, seen=self.seen, live={"churn": live}, first=self.clock)
         self.seen = decided.seen
-        changed = self.champion is not None and (
-            before is None or before.version != self.champion
-        )
+        changed = self.champion is not None and (before is None or before.version != self.champion)
         assert len(decided.events) == (changed and live != {self.champion})
         for event in decided.events:
             assert event.key not in self.keys, "Dagster starts a key once, for ever"

@@ -1,0 +1,243 @@
+"""The registry sensor on a real Dagster instance over a real MLflow store."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+from mlflow import MlflowClient
+
+from mlops_assets import vocabulary as names
+from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
+from mlops_assets.registry import sensors
+from mlops_assets_tests.builders import make_experiment
+
+CHURN = make_experiment()
+CREDIT = make_experiment(name="credit", registry={"model_name": "credit_scores"})
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def endpoint_key(experiment: Any) -> dg.AssetKey:
+    return names.endpoint_key(experiment.name, "local")
+
+
+def definitions(registry: ModelRegistry) -> dg.Definitions:
+    """The sensor with stand-ins for the endpoints, whose jobs it starts."""
+
+    def endpoint(experiment: Any) -> dg.AssetsDefinition:
+        @dg.asset(key=endpoint_key(experiment), config_schema={"version": int})
+        def deployed(_: dg.AssetExecutionContext) -> None: ...
+
+        return deployed
+
+    experiments = (CHURN, CREDIT)
+    jobs = [
+        dg.define_asset_job(names.deploy_job(e.name), dg.AssetSelection.assets(endpoint_key(e)))
+        for e in experiments
+    ]
+    return dg.Definitions.merge(
+        dg.Definitions(
+            assets=[endpoint(e) for e in experiments],
+            jobs=jobs,
+            resources={"model_registry": registry},
+        ),
+        sensors.build(experiments, jobs),
+    )
+
+
+class Daemon:
+    """Ticks the sensor as Dagster's daemon does, and keeps its cursor."""
+
+    def __init__(self, registry: ModelRegistry, instance: dg.DagsterInstance) -> None:
+        self.definitions = definitions(registry)
+        self.registry = registry
+        self.instance = instance
+        self.cursor: str | None = None
+
+    def tick(self) -> Any:
+        (sensor,) = self.definitions.sensors
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursor,
+            definitions=self.definitions,
+            resources={"model_registry": self.registry},
+        )
+        data = sensor.evaluate_tick(context)
+        if data.cursor is not None:
+            self.cursor = data.cursor
+        return data
+
+    def asked(self) -> list[tuple[str, int]]:
+        """Job and version of the runs that one tick asks for."""
+        return [(r.job_name, version_in(r)) for r in self.tick().run_requests]
+
+
+def version_in(request: dg.RunRequest) -> int:
+    """The version a run is told to deploy; its config and its tag agree."""
+    ((op, settings),) = request.run_config["ops"].items()
+    version = int(settings["config"]["version"])
+    assert op == f"{request.tags[names.EXPERIMENT_TAG]}__endpoints__local"
+    assert request.tags[names.VERSION_TAG] == str(version)
+    return version
+
+
+def live(instance: dg.DagsterInstance, version: int, **metadata: Any) -> None:
+    """What the endpoint asset reports after a deployment."""
+    said = {"version": version, "state": "live", **metadata}
+    instance.report_runless_asset_event(dg.AssetMaterialization(endpoint_key(CHURN), metadata=said))
+
+
+@pytest.fixture
+def daemon(model_registry: ModelRegistry, instance: dg.DagsterInstance) -> Daemon:
+    return Daemon(model_registry, instance)
+
+
+@pytest.fixture
+def versions(model_registry: ModelRegistry) -> ModelRegistry:
+    """Three versions of churn, none of them champion."""
+    for _ in range(3):
+        model_registry.register("churn", source="runs:/r/model", run_id="", tags={})
+    return model_registry
+
+
+def test_without_a_champion_nothing_is_asked_for(daemon: Daemon, versions: ModelRegistry) -> None:
+    data = daemon.tick()
+    assert data.run_requests == []
+    assert data.skip_message == "champions are as deployed: none yet"
+
+
+def test_the_first_champion_is_deployed_once(daemon: Daemon, versions: ModelRegistry) -> None:
+    versions.set_alias("churn", CHAMPION, 1)
+    assert daemon.asked() == [("churn__deploy", 1)]
+    data = daemon.tick()
+    assert data.run_requests == []
+    assert data.skip_message == "champions are as deployed: churn 1"
+
+
+def test_the_runs_it_asks_for_are_valid(daemon: Daemon, versions: ModelRegistry) -> None:
+    versions.set_alias("churn", CHAMPION, 2)
+    (request,) = daemon.tick().run_requests
+    job = daemon.definitions.resolve_job_def(request.job_name)
+    assert dg.validate_run_config(job, request.run_config)
+
+
+def test_an_alias_moved_by_a_person_is_deployed(daemon: Daemon, versions: ModelRegistry) -> None:
+    versions.set_alias("churn", CHAMPION, 1)
+    daemon.tick()
+    live(daemon.instance, 1)
+    person = MlflowClient(versions.tracking_uri, versions.tracking_uri)
+    person.set_registered_model_alias("churn", "champion", "3")
+    assert daemon.asked() == [("churn__deploy", 3)]
+    live(daemon.instance, 3)
+    person.set_registered_model_alias("churn", "champion", "1")  # a rollback
+    assert daemon.asked() == [("churn__deploy", 1)]
+    assert daemon.asked() == []
+
+
+def test_there_and_back_again_have_keys_of_their_own(
+    daemon: Daemon, versions: ModelRegistry
+) -> None:
+    keys = []
+    for version in (1, 2, 1):
+        versions.set_alias("churn", CHAMPION, version)
+        keys += [request.run_key for request in daemon.tick().run_requests]
+        live(daemon.instance, version)
+    assert len(set(keys)) == 3
+
+
+def test_a_restarted_daemon_goes_on_where_it_was(daemon: Daemon, versions: ModelRegistry) -> None:
+    versions.set_alias("churn", CHAMPION, 1)
+    first = daemon.tick().run_requests[0].run_key
+    registry = ModelRegistry(versions.tracking_uri, "", "")
+    restarted = Daemon(registry, daemon.instance)
+    restarted.cursor = daemon.cursor
+    assert restarted.asked() == []
+    versions.set_alias("churn", CHAMPION, 2)
+    (request,) = restarted.tick().run_requests
+    assert request.run_key != first
+
+
+def test_a_lost_cursor_does_not_deploy_again_what_is_live(
+    daemon: Daemon, versions: ModelRegistry
+) -> None:
+    versions.set_alias("churn", CHAMPION, 2)
+    daemon.tick()
+    live(daemon.instance, 2)
+    daemon.cursor = None
+    assert daemon.asked() == []
+
+
+def test_a_lost_cursor_repeats_no_key(daemon: Daemon, versions: ModelRegistry) -> None:
+    keys = set()
+    for version in (1, 3, 2):
+        versions.set_alias("churn", CHAMPION, version)
+        keys |= {request.run_key for request in daemon.tick().run_requests}
+        live(daemon.instance, version)
+    daemon.cursor = None
+    daemon.tick()
+    versions.set_alias("churn", CHAMPION, 3)
+    (request,) = daemon.tick().run_requests
+    assert request.run_key not in keys
+
+
+def test_what_a_run_under_way_may_change_is_not_trusted(
+    daemon: Daemon, versions: ModelRegistry
+) -> None:
+    """Back to the live version while the next one is still being deployed."""
+    versions.set_alias("churn", CHAMPION, 1)
+    daemon.tick()
+    live(daemon.instance, 1)
+    versions.set_alias("churn", CHAMPION, 2)
+    (request,) = daemon.tick().run_requests
+    job = daemon.definitions.resolve_job_def(request.job_name)
+    daemon.instance.create_run_for_job(
+        job, run_config=request.run_config, status=dg.DagsterRunStatus.STARTED
+    )
+    versions.set_alias("churn", CHAMPION, 1)
+    assert daemon.asked() == [("churn__deploy", 1)]
+
+
+@pytest.mark.parametrize(
+    "said", [{"version": 2, "state": "stopped"}, {"version": 2, "state": "failed"}, {}]
+)
+def test_an_endpoint_that_does_not_serve_the_champion_gets_it(
+    daemon: Daemon, versions: ModelRegistry, said: dict[str, Any]
+) -> None:
+    versions.set_alias("churn", CHAMPION, 2)
+    event = dg.AssetMaterialization(endpoint_key(CHURN), metadata=said)
+    daemon.instance.report_runless_asset_event(event)
+    assert daemon.asked() == [("churn__deploy", 2)]
+
+
+def test_each_experiment_follows_its_own_registered_model(
+    daemon: Daemon, versions: ModelRegistry
+) -> None:
+    for name in ("credit_scores", "credit", "somebody_elses"):
+        versions.register(name, source="runs:/r/model", run_id="", tags={})
+        versions.set_alias(name, CHAMPION, 1)
+    assert daemon.asked() == [("credit__deploy", 1)]
+    versions.set_alias("churn", CHAMPION, 3)
+    assert daemon.asked() == [("churn__deploy", 3)]
+
+
+def test_a_registry_that_does_not_answer_is_a_reason_to_skip(
+    instance: dg.DagsterInstance,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    daemon = Daemon(ModelRegistry(f"http://127.0.0.1:{port}", "", ""), instance)
+    daemon.cursor = '{"churn": {"changes": 4, "version": 1}}'
+    data = daemon.tick()
+    assert data.run_requests == []
+    assert f"MLflow does not answer at http://127.0.0.1:{port}" in data.skip_message
+    assert daemon.cursor == '{"churn": {"changes": 4, "version": 1}}'
+
+
+def test_without_experiments_there_is_no_sensor() -> None:
+    assert sensors.build([], []).sensors is None
