@@ -1,3 +1,5 @@
+"""A shim: pyproject.toml is the truth."""
+
 from setuptools import setup
 
 setup()

@@ -76,7 +76,7 @@ def monitor_schedule(experiment: str) -> str:
 
 def root_run(context: dg.AssetExecutionContext) -> str:
     """The run this one re-executes, or itself: a retry writes to the MLflow run of the first."""
-    return context.run.root_run_id or context.run_id
+    return context.run.root_run_id or context.run.run_id
 
 
 def asset_options(

@@ -62,6 +62,8 @@ def run(project, monkeypatch):
     monkeypatch.setenv("MLOPS_ROOT", str(project.root))
 
     def invoke(*arguments: str, **environment: str):
+        # MLflow writes its store into the environment of the process; each call here is a new one.
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         return CliRunner().invoke(cli, ["run", *arguments])

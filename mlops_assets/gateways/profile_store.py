@@ -40,9 +40,8 @@ class ProfileStore:
         for target in targets:
             folder = _folder(experiment, version, target)
             for name in self._store.files(folder):
-                window, _, file = name.rpartition("/")
-                if file.endswith(".bin") and window:
-                    start = datetime.strptime(window, WINDOW_FORMAT).replace(tzinfo=UTC)
+                start = _window(name)
+                if start is not None:
                     found.append(Increment(start, self._store.at(f"{folder}/{name}")))
         newest = sorted({increment.window for increment in found})[-windows:]
         return sorted((i for i in found if i.window in newest), key=lambda i: (i.window, i.url))
@@ -50,3 +49,14 @@ class ProfileStore:
 
 def _folder(experiment: str, version: int, target: str) -> str:
     return f"{experiment}/profiles/{version}/{target}"
+
+
+def _window(name: str) -> datetime | None:
+    """The window of a file named by the layout; None for one that somebody else left there."""
+    window, _, file = name.rpartition("/")
+    if not file.endswith(".bin"):
+        return None
+    try:
+        return datetime.strptime(window, WINDOW_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None

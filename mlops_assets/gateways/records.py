@@ -205,14 +205,17 @@ def from_json(kind: type[T], text: str) -> T:
     """The record of type `kind` written by `to_json`.
 
     Raises:
-        ValueError: the JSON lacks a field or holds one the record does not know.
+        ValueError: the text is no JSON object, lacks a field or holds one the record does not
+            know.
     """
     record: T = _build(kind, json.loads(text))
     return record
 
 
 def _build(kind: Any, value: Any) -> Any:
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError(f"a {kind.__name__} is a JSON object, not {json.dumps(value)[:60]}")
         hints = typing.get_type_hints(kind)
         if unknown := set(value) - set(hints):
             raise ValueError(f"{kind.__name__} has no field {sorted(unknown)}")

@@ -4,6 +4,7 @@ Knows no stage and no Dagster. Every call names its run, because MLflow's active
 URI are global to the process; where one has to set them, it does so under a lock.
 """
 
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 _GLOBALS = threading.Lock()
+_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 @dataclass(frozen=True)
@@ -162,12 +164,17 @@ class RunLog(ABC):
         import mlflow
 
         with _GLOBALS:
-            before = mlflow.get_tracking_uri()
+            before, variable = mlflow.get_tracking_uri(), os.environ.get(_URI_VARIABLE)
             mlflow.set_tracking_uri(self.tracking_uri)
             try:
                 yield
             finally:
+                # MLflow also writes the environment, where settings would find it again.
                 mlflow.set_tracking_uri(before)
+                if variable is None:
+                    os.environ.pop(_URI_VARIABLE, None)
+                else:
+                    os.environ[_URI_VARIABLE] = variable
 
     def log_trial(self, parent: str, study: str, trial: TrialRecord) -> None:
         """A trial that ended just now, as a child run."""

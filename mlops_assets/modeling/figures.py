@@ -12,7 +12,7 @@ BLUE, GREY, RED = "#1f5fa8", "#8a8f98", "#b3402a"
 
 
 def new_figure(
-    rows: int = 1, columns: int = 1, *, width: float = 4.2, height: float = 3.0
+    rows: int = 1, columns: int = 1, *, width: float = 3.7, height: float = 2.8
 ) -> "Figure":
     """A figure of rows x columns axes without clutter; width and height are one axis's, inches.
     The default width is what an asset's page in the Dagster UI shows without scrolling."""

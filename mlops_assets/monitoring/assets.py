@@ -128,7 +128,7 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
         for url in unreadable:
             context.log.warning(f"{url} is no profile and was left out")
         windows = [increment.window.isoformat() for increment in increments]
-        path = f"{experiment.name}/serving_profiles/{version}/{context.run_id}.bin"
+        path = f"{experiment.name}/serving_profiles/{version}/{context.run.run_id}.bin"
         profile = None if merged is None else data_store.write_bytes(path, merged)
         record = ServingProfile(
             url=profile,

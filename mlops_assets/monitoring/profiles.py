@@ -56,8 +56,9 @@ def _numeric(reference: Any) -> tuple[list[str], Callable[[Any], tuple[float, ..
         shares = sketch.get_pmf(edges) if sketch else [0.0] * (len(edges) + 1)
         return (*(share * (total - missing) for share in shares), missing)
 
-    inner = [_named(low, high) for low, high in itertools.pairwise(edges)]
-    return [f"< {edges[0]:.4g}", *inner, f"> {edges[-1]:.4g}"], count
+    shown = [_shown(edge, edges) for edge in edges]
+    inner = [a if a == b else f"{a} to {b}" for a, b in itertools.pairwise(shown)]
+    return [f"< {shown[0]}", *inner, f"> {shown[-1]}"], count
 
 
 def _edges(sketch: Any) -> list[float]:
@@ -69,8 +70,10 @@ def _edges(sketch: Any) -> list[float]:
     return sorted({low, *deciles} | above)
 
 
-def _named(low: float, high: float) -> str:
-    return f"{low:.4g}" if high == math.nextafter(low, math.inf) else f"{low:.4g} to {high:.4g}"
+def _shown(edge: float, edges: list[float]) -> str:
+    """The edge as people read it: one just above another is that other."""
+    below = math.nextafter(edge, -math.inf)
+    return f"{below if below in edges else edge:.4g}"
 
 
 def _words(reference: Any) -> tuple[list[str], Callable[[Any], tuple[float, ...]]]:

@@ -63,7 +63,7 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
                 run_id=trained_model.run_id,
                 tags={
                     "mlops.experiment": experiment.name,
-                    "mlops.dagster_run": context.run_id,
+                    "mlops.dagster_run": context.run.run_id,
                     "mlops.data_digest": trained_model.data_digest,
                     "mlops.snapshot_digest": trained_model.snapshot_digest,
                     "mlops.yaml_fingerprint": experiment.fingerprint(),

@@ -1,5 +1,6 @@
 """The registry gateway over a real MLflow store, in a SQLite file of the test's own."""
 
+import os
 import socket
 import threading
 import time
@@ -214,6 +215,15 @@ def test_a_model_is_logged_without_pickle_and_reloads(
     assert (again.predict_proba(frame) == model.predict_proba(frame)).all()
     generic = mlflow.pyfunc.load_model(str(folder))
     assert (generic.predict(frame) == model.predict_proba(frame)).all()
+
+
+def test_the_store_of_the_process_is_left_as_it_was(
+    model_registry: ModelRegistry, run_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    model_registry.log_text(run_id, "a word", "word.txt")
+    model_registry.download(f"runs:/{run_id}/word.txt", tmp_path)
+    assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
 def test_a_model_is_logged_beside_another_active_run(

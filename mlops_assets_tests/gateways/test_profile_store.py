@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from mlops_assets.gateways.data_store import DataStore
-from mlops_assets.gateways.profile_store import ProfileStore
+from mlops_assets.gateways.profile_store import WINDOW_FORMAT, ProfileStore
+from mlops_assets.serving.profiler import STAMP
 
 
 def at(hour):
@@ -43,3 +44,20 @@ def test_without_traffic_there_is_nothing(tmp_path):
 def test_files_under_way_are_left_alone(tmp_path):
     store = store_with(tmp_path, "3/local/20260503T080000Z/1.bin.ab12.partial")
     assert store.increments("churn", 3, ["local"], windows=24) == []
+
+
+def test_files_that_are_nobodys_increment_are_left_alone(tmp_path):
+    store = store_with(
+        tmp_path,
+        "3/local/1.bin",
+        "3/local/backup/2.bin",
+        "3/local/20260503T080000Z/notes.txt",
+        "3/local/20260503T080000Z/old/3.bin",
+        "3/local/20260503T080000Z/4.bin",
+    )
+    (only,) = store.increments("churn", 3, ["local"], windows=24)
+    assert only.url.endswith("/20260503T080000Z/4.bin")
+
+
+def test_endpoints_name_windows_as_they_are_read_here():
+    assert STAMP == WINDOW_FORMAT

@@ -66,3 +66,16 @@ def test_a_missing_field_is_named():
     del content["snapshot"]["digest"]
     with pytest.raises(ValueError, match=r"incomplete Snapshot.*digest"):
         records.from_json(TrainingSet, json.dumps(content))
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '"text"', "{"])
+def test_what_is_no_record_at_all_is_refused(text):
+    with pytest.raises(ValueError, match=r"a Snapshot is a JSON object|Expecting"):
+        records.from_json(Snapshot, text)
+
+
+def test_a_record_within_that_is_none_is_refused():
+    content = json.loads(records.to_json(EVALUATION))
+    content["metrics"]["roc_auc"] = 0.8
+    with pytest.raises(ValueError, match=r"a Metric is a JSON object, not 0\.8"):
+        records.from_json(Evaluation, json.dumps(content))

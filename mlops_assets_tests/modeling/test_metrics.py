@@ -121,7 +121,7 @@ def sample(task: str, rows: int = 300, seed: int = 0) -> Outcome:
 
 
 @pytest.mark.parametrize("task", TASKS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_every_metric_is_that_of_scikit_learn(task: str, data: Any) -> None:
     outcome, weights = data.draw(outcomes(task))
@@ -258,7 +258,7 @@ def scored(draw: Any) -> tuple[np.ndarray, np.ndarray]:
     ],
 )
 @given(rows=scored())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_other_threshold_is_better(maximize: str, score: Any, rows: Any) -> None:
     truth, probability = rows
     chosen = best_threshold(truth, probability, maximize=maximize)

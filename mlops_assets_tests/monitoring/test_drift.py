@@ -120,7 +120,7 @@ def test_histograms_count_every_row_of_both_sides(reference):
 def test_the_picture_shows_the_most_drifted_columns(reference):
     histograms = profiles.histograms(reference, view(rows(1000, seed=1, shift=30.0)))
     figure = plots.then_and_now(histograms, drift.judge(histograms, DriftSpec()), most=3)
-    assert [axis.get_title() for axis in figure.axes[:3]][0] == "charges"
+    assert figure.axes[0].get_title() == "charges"
 
 
 def test_a_value_that_most_rows_share_is_told_from_those_above_it(reference):
