@@ -4,7 +4,6 @@ Knows no stage and no Dagster. Every call names its run, because MLflow's active
 URI are global to the process; where one has to set them, it does so under a lock.
 """
 
-import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 _GLOBALS = threading.Lock()
-_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 @dataclass(frozen=True)
@@ -162,9 +160,10 @@ class RunLog(ABC):
     def _global(self) -> Iterator[None]:
         """For calls of MLflow's that know no store but the process's: it is this one inside."""
         import mlflow
+        from mlflow.environment_variables import MLFLOW_TRACKING_URI as VARIABLE
 
         with _GLOBALS:
-            before, variable = mlflow.get_tracking_uri(), os.environ.get(_URI_VARIABLE)
+            before, variable = mlflow.get_tracking_uri(), VARIABLE.get_raw()
             mlflow.set_tracking_uri(self.tracking_uri)
             try:
                 yield
@@ -172,9 +171,9 @@ class RunLog(ABC):
                 # MLflow also writes the environment, where settings would find it again.
                 mlflow.set_tracking_uri(before)
                 if variable is None:
-                    os.environ.pop(_URI_VARIABLE, None)
+                    VARIABLE.unset()
                 else:
-                    os.environ[_URI_VARIABLE] = variable
+                    VARIABLE.set(variable)
 
     def log_trial(self, parent: str, study: str, trial: TrialRecord) -> None:
         """A trial that ended just now, as a child run."""

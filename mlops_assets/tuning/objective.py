@@ -9,6 +9,7 @@ from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.modeling import pipeline
 from mlops_assets.modeling.folds import LABEL, SPLIT, TRAIN, Fold, folds
 from mlops_assets.modeling.metrics import Outcome, point
+from mlops_assets.modeling.pipeline import EstimatorError
 from mlops_assets.modeling.tasks import MetricName
 from mlops_assets.serving.bundle import Task
 from mlops_assets.serving.schema import InputSchema
@@ -39,11 +40,16 @@ class ObjectiveFactory:
         """Load the training rows and check that the estimator exists.
 
         Raises:
-            EstimatorError: unknown estimator or fixed parameter.
+            EstimatorError: unknown estimator or fixed parameter, or no probabilities.
         """
         rows = self.store.read_table(self.url)
         train = rows[rows[SPLIT] == TRAIN].reset_index(drop=True)
-        self.build({})
+        model = self.build({})
+        if self.task != "regression" and not hasattr(model, "predict_proba"):
+            raise EstimatorError(
+                f"{self.estimator} gives no probabilities, and {self.metric} is judged by them; "
+                "choose a classifier with predict_proba"
+            )
         parts = folds(train, ordered=self.ordered)
         return Objective(self, train[[*self.schema.names]], train[LABEL].to_numpy(), parts)
 
