@@ -41,11 +41,13 @@ def source_context(settings: Settings) -> SourceContext:
 
 
 def target_context(settings: Settings) -> TargetContext:
+    # An endpoint knows none of our settings; its S3 client reads the variables of AWS.
+    endpoint = settings.storage_options.get("endpoint_url")
     return TargetContext(
         state=settings.home / "endpoints",
         profiles_url=settings.data_url,
         window_seconds=3600,
-        environment={},
+        environment={"AWS_ENDPOINT_URL": str(endpoint)} if endpoint else {},
         now=lambda: datetime.now(UTC),
         sleep=time.sleep,
     )
