@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +27,14 @@ BATCH_SECONDS = 0.5
 CLOSE_ATTEMPTS = 3
 
 Batch = tuple[Columns, Scores, datetime]
+MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
 
 def window_start(when: datetime, seconds: int) -> datetime:
-    """The start (UTC) of the window of that many seconds in which `when` lies."""
-    epoch = int(when.timestamp())
-    return datetime.fromtimestamp(epoch - epoch % seconds, UTC)
+    """The start (UTC) of the window of that many seconds in which `when` lies; weeks begin on
+    Mondays."""
+    since = int((when - MONDAY).total_seconds())
+    return MONDAY + timedelta(seconds=since - since % seconds)
 
 
 class Profiler:

@@ -89,9 +89,9 @@ def test_merging_adds_rows_and_garbage_is_refused():
 def test_windows_start_at_multiples_of_their_length():
     assert window_start(NOON, 3600) == datetime(2026, 5, 3, 12, tzinfo=UTC)
     assert window_start(NOON, 60) == datetime(2026, 5, 3, 12, 30, tzinfo=UTC)
-    assert window_start(datetime(1970, 1, 8, tzinfo=UTC), 604_800) == datetime(
-        1970, 1, 8, tzinfo=UTC
-    )
+    sunday = datetime(2026, 5, 3, 23, 59, tzinfo=UTC)
+    assert window_start(sunday, 604_800) == datetime(2026, 4, 27, tzinfo=UTC)
+    assert window_start(sunday, 86_400) == datetime(2026, 5, 3, tzinfo=UTC)
 
 
 def test_closing_leaves_every_row_in_its_window(tmp_path):
