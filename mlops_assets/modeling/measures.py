@@ -5,20 +5,10 @@ Definitions follow scikit-learn's functions of the same name (tests hold them eq
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mlops_assets.modeling.outcome import Matrix, Outcome, Vector
 from mlops_assets.modeling.tasks import MetricName
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from mlops_assets.modeling.metrics import Outcome
-
-    Vector = NDArray[np.float64]
-    Matrix = NDArray[np.float64]
-else:
-    Vector = Matrix = Any
 
 
 def _mean(per_row: Vector, weights: Matrix) -> Vector:
@@ -26,7 +16,7 @@ def _mean(per_row: Vector, weights: Matrix) -> Vector:
     return result
 
 
-def _positive(outcome: "Outcome") -> Vector:
+def _positive(outcome: Outcome) -> Vector:
     if outcome.probabilities is None:
         raise ValueError("a classification metric needs probabilities")
     return outcome.probabilities[:, -1]
@@ -65,11 +55,11 @@ def _auc(score: Vector, truth: Vector, weights: Matrix) -> Vector:
         return result
 
 
-def _roc_auc(outcome: "Outcome", weights: Matrix) -> Vector:
+def _roc_auc(outcome: Outcome, weights: Matrix) -> Vector:
     return _auc(_positive(outcome), outcome.truth, weights)
 
 
-def _roc_auc_ovr(outcome: "Outcome", weights: Matrix) -> Vector:
+def _roc_auc_ovr(outcome: Outcome, weights: Matrix) -> Vector:
     import numpy as np
 
     assert outcome.probabilities is not None  # noqa: S101
@@ -82,7 +72,7 @@ def _roc_auc_ovr(outcome: "Outcome", weights: Matrix) -> Vector:
     return result
 
 
-def _average_precision(outcome: "Outcome", weights: Matrix) -> Vector:
+def _average_precision(outcome: Outcome, weights: Matrix) -> Vector:
     import numpy as np
 
     of_positives, positives, of_negatives, negatives = _sums_downwards(
@@ -97,7 +87,7 @@ def _average_precision(outcome: "Outcome", weights: Matrix) -> Vector:
         return result
 
 
-def _log_loss(outcome: "Outcome", weights: Matrix) -> Vector:
+def _log_loss(outcome: Outcome, weights: Matrix) -> Vector:
     import numpy as np
 
     assert outcome.probabilities is not None  # noqa: S101
@@ -107,11 +97,11 @@ def _log_loss(outcome: "Outcome", weights: Matrix) -> Vector:
     return _mean(-np.log(np.clip(of_truth, epsilon, 1 - epsilon)), weights)
 
 
-def _brier(outcome: "Outcome", weights: Matrix) -> Vector:
+def _brier(outcome: Outcome, weights: Matrix) -> Vector:
     return _mean((_positive(outcome) - outcome.truth) ** 2, weights)
 
 
-def _calibration_error(outcome: "Outcome", weights: Matrix) -> Vector:
+def _calibration_error(outcome: Outcome, weights: Matrix) -> Vector:
     import numpy as np
 
     score = _positive(outcome)
@@ -124,11 +114,11 @@ def _calibration_error(outcome: "Outcome", weights: Matrix) -> Vector:
     return result
 
 
-def _accuracy(outcome: "Outcome", weights: Matrix) -> Vector:
+def _accuracy(outcome: Outcome, weights: Matrix) -> Vector:
     return _mean((outcome.truth == outcome.predicted).astype(float), weights)
 
 
-def _balanced_accuracy(outcome: "Outcome", weights: Matrix) -> Vector:
+def _balanced_accuracy(outcome: Outcome, weights: Matrix) -> Vector:
     import numpy as np
 
     right = (outcome.truth == outcome.predicted).astype(float)
@@ -141,7 +131,7 @@ def _balanced_accuracy(outcome: "Outcome", weights: Matrix) -> Vector:
     return result
 
 
-def _counts(outcome: "Outcome", weights: Matrix, label: float) -> tuple[Vector, Vector, Vector]:
+def _counts(outcome: Outcome, weights: Matrix, label: float) -> tuple[Vector, Vector, Vector]:
     """Weighted true positives, predicted positives and actual positives of one class."""
     truth = (outcome.truth == label).astype(float)
     predicted = (outcome.predicted == label).astype(float)
@@ -154,22 +144,22 @@ def _ratio(numerator: Vector, denominator: Vector) -> Vector:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
-def _precision(outcome: "Outcome", weights: Matrix) -> Vector:
+def _precision(outcome: Outcome, weights: Matrix) -> Vector:
     hits, called, _ = _counts(outcome, weights, 1)
     return _ratio(hits, called)
 
 
-def _recall(outcome: "Outcome", weights: Matrix) -> Vector:
+def _recall(outcome: Outcome, weights: Matrix) -> Vector:
     hits, _, actual = _counts(outcome, weights, 1)
     return _ratio(hits, actual)
 
 
-def _f1(outcome: "Outcome", weights: Matrix) -> Vector:
+def _f1(outcome: Outcome, weights: Matrix) -> Vector:
     hits, called, actual = _counts(outcome, weights, 1)
     return _ratio(2 * hits, called + actual)
 
 
-def _f1_macro(outcome: "Outcome", weights: Matrix) -> Vector:
+def _f1_macro(outcome: Outcome, weights: Matrix) -> Vector:
     import numpy as np
 
     labels = np.union1d(outcome.truth, outcome.predicted)
@@ -181,19 +171,19 @@ def _f1_macro(outcome: "Outcome", weights: Matrix) -> Vector:
     return result
 
 
-def _rmse(outcome: "Outcome", weights: Matrix) -> Vector:
+def _rmse(outcome: Outcome, weights: Matrix) -> Vector:
     import numpy as np
 
     return np.sqrt(_mean((outcome.truth - outcome.predicted) ** 2, weights))
 
 
-def _mae(outcome: "Outcome", weights: Matrix) -> Vector:
+def _mae(outcome: Outcome, weights: Matrix) -> Vector:
     import numpy as np
 
     return _mean(np.abs(outcome.truth - outcome.predicted), weights)
 
 
-def _median_absolute_error(outcome: "Outcome", weights: Matrix) -> Vector:
+def _median_absolute_error(outcome: Outcome, weights: Matrix) -> Vector:
     """The median of the resampled errors: the mean of the middle two when their count is even."""
     import numpy as np
 
@@ -207,7 +197,7 @@ def _median_absolute_error(outcome: "Outcome", weights: Matrix) -> Vector:
     return result
 
 
-def _r2(outcome: "Outcome", weights: Matrix) -> Vector:
+def _r2(outcome: Outcome, weights: Matrix) -> Vector:
     total = weights.sum(axis=1)
     center = outcome.truth.mean()
     shifted = outcome.truth - center
@@ -216,7 +206,7 @@ def _r2(outcome: "Outcome", weights: Matrix) -> Vector:
     return result
 
 
-MEASURES: dict[MetricName, Callable[["Outcome", Matrix], Vector]] = {
+MEASURES: dict[MetricName, Callable[[Outcome, Matrix], Vector]] = {
     "roc_auc": _roc_auc,
     "average_precision": _average_precision,
     "log_loss": _log_loss,

@@ -6,44 +6,19 @@ resamples. What each metric computes stands in `measures`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_assets.gateways.records import Metric
 from mlops_assets.modeling.measures import MEASURES
+from mlops_assets.modeling.outcome import Matrix, Outcome, Vector
 from mlops_assets.modeling.tasks import MetricName
 from mlops_assets.serving.bundle import Task
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
-
-    Vector = NDArray[np.float64]
-    Matrix = NDArray[np.float64]
-else:
-    Vector = Matrix = Any
 
 _CELLS = 4_000_000
 """Weights held in memory at once: resamples are taken in chunks of this many cells."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was true and what was predicted, row by row."""
-
-    truth: Vector
-    """(n,) encoded labels, the positive class 1 in a binary task; values in a regression."""
-    predicted: Vector
-    """(n,) encoded labels after the decision threshold; values in a regression."""
-    probabilities: Matrix | None
-    """(n, classes); None in a regression."""
-
-    def __len__(self) -> int:
-        return len(self.truth)
-
-    def take(self, rows: Any) -> "Outcome":
-        probabilities = None if self.probabilities is None else self.probabilities[rows]
-        return Outcome(self.truth[rows], self.predicted[rows], probabilities)
 
 
 def point(name: MetricName, outcome: Outcome) -> float:

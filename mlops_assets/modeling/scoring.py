@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.records import Json
 from mlops_assets.modeling.folds import LABEL
-from mlops_assets.modeling.metrics import Outcome
+from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.modeling.threads import threads_for
 from mlops_assets.serving.schema import InputSchema
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
 from mlops_assets.gateways.records import Comparison, TrainingSet
-from mlops_assets.modeling.metrics import Outcome, paired_difference, point, stratified
+from mlops_assets.modeling.metrics import paired_difference, point, stratified
+from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.modeling.scoring import fetched
 
 if TYPE_CHECKING:

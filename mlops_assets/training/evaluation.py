@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.gateways.records import Json
-from mlops_assets.modeling.metrics import Outcome, estimate, point, stratified
+from mlops_assets.modeling.metrics import estimate, point, stratified
+from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.modeling.tasks import METRICS, MetricName
 from mlops_assets.serving.bundle import Task
 from mlops_assets.serving.schema import InputSchema

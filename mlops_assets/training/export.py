@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.gateways.records import Json
-from mlops_assets.modeling.metrics import Outcome
+from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.modeling.scoring import opened, records
 from mlops_assets.serving import bundle
 from mlops_assets.serving.bundle import Golden, Manifest

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.modeling import pipeline
 from mlops_assets.modeling.folds import LABEL, Fold, folds
-from mlops_assets.modeling.metrics import Outcome, best_threshold
+from mlops_assets.modeling.metrics import best_threshold
+from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.modeling.threads import threads_for
 from mlops_assets.serving.bundle import Task
 from mlops_assets.serving.schema import InputSchema

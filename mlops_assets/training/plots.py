@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.gateways.records import Json
 from mlops_assets.modeling.figures import BLUE, GREY, RED, new_figure
-from mlops_assets.modeling.metrics import Outcome
+from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.serving.bundle import Task
 
 if TYPE_CHECKING:

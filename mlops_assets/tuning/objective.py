@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.modeling import pipeline
 from mlops_assets.modeling.folds import LABEL, SPLIT, TRAIN, Fold, folds
-from mlops_assets.modeling.metrics import Outcome, point
+from mlops_assets.modeling.metrics import point
+from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.modeling.pipeline import EstimatorError
 from mlops_assets.modeling.tasks import MetricName
 from mlops_assets.serving.bundle import Task

@@ -11,13 +11,13 @@ from sklearn import metrics as reference
 from mlops_assets.modeling import metrics
 from mlops_assets.modeling.measures import MEASURES
 from mlops_assets.modeling.metrics import (
-    Outcome,
     best_threshold,
     estimate,
     paired_difference,
     point,
     stratified,
 )
+from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.modeling.tasks import METRICS, metrics_for
 
 TASKS = ("binary_classification", "multiclass_classification", "regression")

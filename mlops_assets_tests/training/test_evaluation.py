@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from mlops_assets.modeling.folds import LABEL
-from mlops_assets.modeling.metrics import Outcome, point
+from mlops_assets.modeling.metrics import point
+from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.serving.schema import Column, InputSchema
 from mlops_assets.training.evaluation import MIN_SLICE, golden_rows, importances, slices
 

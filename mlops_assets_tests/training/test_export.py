@@ -129,7 +129,7 @@ def test_a_bundle_whose_golden_answers_are_others_is_refused(tmp_path: Path) -> 
 
 
 def test_labels_are_written_as_in_the_data() -> None:
-    from mlops_assets.modeling.metrics import Outcome
+    from mlops_assets.modeling.outcome import Outcome
 
     codes = np.array([1.0, 0.0])
     assert export.labels(Outcome(codes, codes, np.eye(2)), ("no", True)) == [True, "no"]

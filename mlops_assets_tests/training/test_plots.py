@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlops_assets.modeling.figures import as_markdown
-from mlops_assets.modeling.metrics import Outcome
+from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.training.plots import evaluation_figures
 
 IMPORTANCES = tuple({"column": f"c{k}", "importance": 0.1 / (k + 1), "sd": 0.01} for k in range(20))
