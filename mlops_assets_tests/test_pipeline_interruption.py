@@ -81,14 +81,14 @@ def test_interrupted_runs_go_on_where_they_were(tmp_path):
     gone = lambda: not workers(process.pid)  # noqa: E731
     wait_until(gone, timeout=20, interval=0.2, clock=time.monotonic, sleep=time.sleep)
     second = trials(project)
-    assert second[: len(first)] == first
+    assert all(trial in second for trial in first)
     (status,) = project.json("status").values()
     assert [run["state"] for run in status["running"]] == ["its process was killed"]
     assert project.versions() == 0
 
     outcome = project.json("run", "churn", "--no-deploy")
     last = trials(project)
-    assert last[: len(second)] == second
+    assert all(trial in last for trial in second)
     assert [trial.slot for trial in last] == [*range(16)]
     assert outcome["records"]["tuned_hyperparameters"]["trials"] == 16
     assert project.versions() == 1

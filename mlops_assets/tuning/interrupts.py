@@ -41,20 +41,22 @@ class Interrupts:
         """Signals arrive here, the ones held back first."""
         self._open = True
         try:
-            while self._held:
-                self._deliver(self._held.pop(0), None)
+            self._deliver_held()
             yield
         finally:
             self._open = False
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._held.append(number)
         if self._open:
-            self._deliver(number, frame)
-        else:
-            self._held.append(number)
+            self._deliver_held()
 
-    def _deliver(self, number: int, frame: FrameType | None) -> None:
-        previous = self._previous[number]
-        if not callable(previous):
-            raise KeyboardInterrupt
-        previous(number, frame)
+    def _deliver_held(self) -> None:
+        while self._held:
+            # Held until delivered: an interrupt raised where Python ignores exceptions, as in a
+            # finalizer, comes again at the next window.
+            previous = self._previous[self._held[0]]
+            if not callable(previous):
+                raise KeyboardInterrupt
+            previous(self._held[0], None)
+            self._held = self._held[1:]

@@ -118,7 +118,7 @@ def test_an_interruption_keeps_what_is_finished_and_leaves_no_process(tmp_path, 
         assert eventually(lambda: (tmp_path / "log").exists(), seconds=30)
         process.kill()
         process.communicate(timeout=20)
-        process = start(tmp_path, seconds=0.4)
+        process = start(tmp_path, seconds=1.2)  # far from done, however slow we are to interrupt
         read_until(process, 2)
         sent = time.monotonic()
         os.kill(process.pid, number)
