@@ -1,5 +1,6 @@
 """A study in a process of its own, to be killed. Arguments: store, log, n_trials, seconds."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from mlops_assets_tests.tuning.objectives import Bowl, spec
 
 
 def main() -> None:
+    # Whoever runs the tests may ignore signals, and children inherit that.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     url, log, n_trials, seconds = sys.argv[1:]
     try:
         run(
