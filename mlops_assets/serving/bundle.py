@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from mlops_assets.serving.schema import InputSchema
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 GOLDEN = "golden.json"
 
@@ -34,7 +34,7 @@ class Manifest:
     run_id: str
     """MLflow run that trained it."""
     task: Task
-    runtime: Literal["sklearn"]
+    runtime: Literal["onnx", "sklearn"]
     """Which loader in `serving.runtimes` executes the model file."""
     model_file: str
     schema: InputSchema
@@ -47,6 +47,8 @@ class Manifest:
     created_at: str
     files: dict[str, str]
     """sha256 by file name, of every file but the manifest."""
+    entity: str | None = None
+    """Field of a request that says whom a row is about; no input of the model."""
     format: int = FORMAT
 
 

@@ -1,0 +1,78 @@
+"""Requests as the one matrix that a converted model is asked with: (n, columns) float64."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Categories:
+    """How the values of a categorical column become numbers."""
+
+    codes: dict[str, float]
+    missing: float
+    """Code of a missing value; NaN where the model is to see it as missing."""
+    unknown: float
+    """Code of a value that training never met."""
+
+
+@dataclass(frozen=True)
+class InputEncoding:
+    """The columns of the matrix in the order of the schema; None for numbers and booleans, which
+    stand in it as they are, NaN for missing."""
+
+    names: tuple[str, ...]
+    categories: tuple[Categories | None, ...]
+
+    def matrix(self, columns: dict[str, list[Any]]) -> "np.ndarray[Any, Any]":
+        """(n, columns) float64 of the n rows of `columns`, which follow the schema."""
+        import numpy as np
+
+        rows = len(columns[self.names[0]])
+        matrix = np.empty((rows, len(self.names)))
+        for index, (name, known) in enumerate(zip(self.names, self.categories, strict=True)):
+            if known is None:
+                matrix[:, index] = columns[name]
+            else:
+                codes, missing, unknown = known.codes, known.missing, known.unknown
+                matrix[:, index] = [
+                    missing if value is None else codes.get(value, unknown)
+                    for value in columns[name]
+                ]
+        return matrix
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Plain JSON: NaN is written as null."""
+        return [
+            {"name": name}
+            if known is None
+            else {
+                "name": name,
+                "codes": known.codes,
+                "missing": _null(known.missing),
+                "unknown": _null(known.unknown),
+            }
+            for name, known in zip(self.names, self.categories, strict=True)
+        ]
+
+    @classmethod
+    def from_json(cls, content: list[dict[str, Any]]) -> "InputEncoding":
+        return cls(
+            tuple(column["name"] for column in content),
+            tuple(
+                Categories(column["codes"], _nan(column["missing"]), _nan(column["unknown"]))
+                if "codes" in column
+                else None
+                for column in content
+            ),
+        )
+
+
+def _null(value: float) -> float | None:
+    return None if value != value else value
+
+
+def _nan(value: float | None) -> float:
+    return float("nan") if value is None else value
