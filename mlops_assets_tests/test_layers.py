@@ -17,6 +17,8 @@ DAGSTER_FILES = {
 SERVING_FORMATS = (
     "serving.bundle",
     "serving.schema",
+    "serving.encoding",
+    "serving.ensemble",
     "serving.scorer",
     "serving.profile",
     "serving.runtimes.sklearn",
