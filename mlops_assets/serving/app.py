@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.serving.requests import RequestError, parse_csv, parse_json
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from mlops_assets.serving.metrics import Metrics
-    from mlops_assets.serving.profiler import Profiler
+    from mlops_assets.serving.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class Service:
         version: str,
         limits: Limits,
         metrics: "Metrics",
-        profiler: "Profiler | None" = None,
+        profiler: "Recorder | None" = None,
     ) -> None:
         self.scorer = scorer
         self.version = version
@@ -142,7 +141,7 @@ class Service:
     def _record(self, columns: Columns, scores: Scores) -> None:
         self.metrics.observe(columns, scores)
         if self.profiler is not None:
-            self.profiler.submit(columns, scores, datetime.now(UTC))
+            self.profiler.submit(columns, scores, when=time.time(), request_id=uuid.uuid4().hex)
 
 
 def build(service: Service) -> "Starlette":

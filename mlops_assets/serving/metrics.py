@@ -10,7 +10,7 @@ from mlops_assets.serving.scorer import Columns, Scorer, Scores
 if TYPE_CHECKING:
     from prometheus_client import Histogram
 
-    from mlops_assets.serving.profiler import Profiler
+    from mlops_assets.serving.recorder import Recorder
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SHARES = tuple(step / 10 for step in range(1, 11))
@@ -19,7 +19,7 @@ SHARES = tuple(step / 10 for step in range(1, 11))
 class Metrics:
     """Counters of one endpoint process, as Prometheus text."""
 
-    def __init__(self, scorer: Scorer, version: str, profiler: "Profiler | None") -> None:
+    def __init__(self, scorer: Scorer, version: str, profiler: "Recorder | None") -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
         self._registry = registry = CollectorRegistry()
@@ -106,7 +106,7 @@ def _value_histogram(scorer: Scorer, registry: Any) -> "Histogram":
     )
 
 
-def _watch(profiler: "Profiler", registry: Any) -> None:
+def _watch(profiler: "Recorder", registry: Any) -> None:
     from prometheus_client import Gauge
 
     pending = Gauge("mlops_profile_rows_pending", "Rows not yet profiled.", registry=registry)

@@ -23,7 +23,7 @@ from mlops_assets.serving.bundle import BundleError
 
 if TYPE_CHECKING:
     from mlops_assets.serving.app import Service
-    from mlops_assets.serving.profiler import Profiler
+    from mlops_assets.serving.recorder import Recorder
 
 log = logging.getLogger("worker")
 
@@ -63,10 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _prepare(asked: argparse.Namespace) -> tuple["Service", "Profiler"]:
+def _prepare(asked: argparse.Namespace) -> tuple["Service", "Recorder"]:
     from mlops_assets.serving.app import Limits, Service
     from mlops_assets.serving.metrics import Metrics
-    from mlops_assets.serving.profiler import Profiler
+    from mlops_assets.serving.recorder import Recorder
+    from mlops_assets.serving.recording import Recording
     from mlops_assets.serving.scorer import Scorer
 
     scorer = Scorer.open(asked.bundle)
@@ -75,13 +76,15 @@ def _prepare(asked: argparse.Namespace) -> tuple["Service", "Profiler"]:
             f"{asked.bundle} has digest {scorer.digest}, {asked.digest} was to be served"
         )
     scorer.self_test()
-    profiler = Profiler(
-        scorer.manifest.schema,
-        url=asked.profiles_url,
-        window_seconds=asked.window_seconds,
+    profiler = Recorder(
+        scorer.manifest,
+        recording=Recording(
+            profiles_url=asked.profiles_url,
+            window_seconds=asked.window_seconds,
+            flush_seconds=asked.flush_seconds,
+        ),
+        version=asked.version,
         spool=asked.spool,
-        metadata={"model": scorer.manifest.model, "version": asked.version},
-        flush_seconds=asked.flush_seconds,
     )
     limits = Limits(
         max_rows=asked.max_rows,
