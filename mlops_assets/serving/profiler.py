@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,10 @@ class Profiler:
         metadata: dict[str, str],
         flush_seconds: float = 10.0,
         max_pending_rows: int = 100_000,
+        on_rows: Callable[[Columns, Scores], None] | None = None,
     ) -> None:
+        self.logged_rows = 0
+        self._on_rows = on_rows
         self.pending_rows = 0
         self.dropped_rows = 0
         self.flush_failures = 0
@@ -81,8 +85,17 @@ class Profiler:
         """Begin; whylogs is imported now, in the thread, so call this once requests are served."""
         self._thread.start()
 
-    def submit(self, columns: Columns, scores: Scores, when: datetime) -> None:
+    def submit(
+        self,
+        columns: Columns,
+        scores: Scores,
+        when: datetime | float,
+        request_id: str = "",
+        entities: list[Any] | None = None,
+    ) -> None:
         """Hand over the rows of one request; returns at once."""
+        if isinstance(when, float):
+            when = datetime.fromtimestamp(when, UTC)
         rows = len(scores.predictions)
         with self._lock:
             if self.pending_rows + rows > self._max_pending_rows:
@@ -138,6 +151,8 @@ class Profiler:
             [row for batch in batches for row in batch[1].probabilities],
         )
         rows = len(scores.predictions)
+        if self._on_rows is not None:
+            self._on_rows(columns, scores)
         try:
             if start not in self._profiles:
                 self._profiles[start] = profile.new_profile(start, metadata=self._metadata)

@@ -75,6 +75,7 @@ def _prepare(asked: argparse.Namespace) -> tuple["Service", "Profiler"]:
             f"{asked.bundle} has digest {scorer.digest}, {asked.digest} was to be served"
         )
     scorer.self_test()
+    metrics = Metrics(scorer, asked.version)
     profiler = Profiler(
         scorer.manifest.schema,
         url=asked.profiles_url,
@@ -82,15 +83,16 @@ def _prepare(asked: argparse.Namespace) -> tuple["Service", "Profiler"]:
         spool=asked.spool,
         metadata={"model": scorer.manifest.model, "version": asked.version},
         flush_seconds=asked.flush_seconds,
+        on_rows=metrics.observe,
     )
+    metrics.watch(profiler)
     limits = Limits(
         max_rows=asked.max_rows,
         max_body_bytes=asked.max_body_bytes,
         max_in_flight=asked.max_in_flight,
     )
-    metrics = Metrics(scorer, asked.version, profiler)
     return Service(
-        scorer, version=asked.version, limits=limits, metrics=metrics, profiler=profiler
+        scorer, version=asked.version, limits=limits, metrics=metrics, recorder=profiler
     ), profiler
 
 
