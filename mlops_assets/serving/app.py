@@ -54,12 +54,14 @@ class Service:
         limits: Limits,
         metrics: "Metrics",
         profiler: "Profiler | None" = None,
+        keys: frozenset[str] = frozenset(),
     ) -> None:
         self.scorer = scorer
         self.version = version
         self.limits = limits
         self.metrics = metrics
         self.profiler = profiler
+        self.keys = keys
         self.ready = False
         self.draining = False
         """The process is about to end: every answer asks the caller to connect anew."""
@@ -79,6 +81,8 @@ class Service:
         Raises:
             RequestError: the request is refused, with the status and the reason.
         """
+        if self.keys and request.headers.get("authorization", "")[7:] not in self.keys:
+            raise RequestError(401, "unauthorized", "a key is needed: Authorization: Bearer KEY")
         if not self.ready:
             raise RequestError(503, "not_ready", "the model is not loaded yet; try again")
         if self._waiting >= self.limits.max_in_flight:
