@@ -11,12 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import ours
 from model import NAMES, NUMBERS, Batch, Trained, dataframe_split
 
 SERVERS = Path(__file__).with_name("servers")
-WINDOW_SECONDS = 86_400
-UNRECORDED = "x-mlops-probe"
-"""A request with this header is answered by us like any other, and is not recorded."""
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "BENTOML_DO_NOT_TRACK": "True",
@@ -39,11 +37,6 @@ class Seat:
 
     def program(self, name):
         return self.python.with_name(name)
-
-    @property
-    def profiles(self):
-        """Where ours leaves the profiles of its traffic."""
-        return self.folder / "profiles"
 
 
 @dataclass(frozen=True)
@@ -73,30 +66,6 @@ class Contender:
             f"{self.headers}Content-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
-
-
-def ours(seat):
-    """The supervisor, on a request that a deployer rendered."""
-    from datetime import UTC, datetime
-    from time import sleep
-
-    from mlops_assets.deployment.targets.base import Release, TargetContext
-    from mlops_assets.deployment.targets.local import SUPERVISOR, Local
-    from mlops_assets.serving import bundle, endpoint
-
-    context = TargetContext(
-        state=seat.folder,
-        profiles_url=str(seat.profiles),
-        window_seconds=WINDOW_SECONDS,
-        environment={},
-        now=lambda: datetime.now(UTC),
-        sleep=sleep,
-    )
-    release = Release("bench", 1, seat.trained.bundle, bundle.digest(seat.trained.bundle))
-    manifest = Local(kind="local", port=seat.port).render(release, context)
-    desired = endpoint.Desired(**manifest, generation=1)
-    endpoint.write(seat.folder / endpoint.DESIRED, desired)
-    return [sys.executable, "-P", "-m", SUPERVISOR, seat.folder]
 
 
 def mlflow(seat):
@@ -188,7 +157,7 @@ ALL = (
     Contender(
         "ours",
         (),
-        ours,
+        ours.command,
         "/invocations",
         dataframe_split,
         lambda answer: [pair[-1] for pair in answer["probabilities"]],
@@ -197,11 +166,11 @@ ALL = (
     Contender(
         "ours-unrecorded",
         (),
-        ours,
+        ours.command,
         "/invocations",
         dataframe_split,
         lambda answer: [pair[-1] for pair in answer["probabilities"]],
-        headers=f"{UNRECORDED}: bench\r\n",
+        headers=ours.UNRECORDED,
         records=False,
     ),
     Contender(

@@ -34,18 +34,23 @@ def python_of(root, name, packages):
         InstallError: with the reason.
     """
     folder = root / name
-    python, done = folder / "bin" / "python", folder / "installed.json"
-    wanted = [*packages, *pinned()]
+    done, wanted = folder / "installed.json", [*packages, *pinned()]
     if done.exists() and json.loads(done.read_text(encoding="utf-8")) == wanted:
-        return python
+        return folder / "bin" / "python"
     shutil.rmtree(folder, ignore_errors=True)
     print(f"installing {name}: {', '.join(packages)}", flush=True)
-    run([sys.executable, "-m", "venv", folder])
+    python = empty(folder)
     install(python, wanted)
     # Where PYTHONDONTWRITEBYTECODE is set, every start would compile all packages anew.
     subprocess.run([python, "-m", "compileall", "-q", "-j", "0", folder / "lib"], check=False)
     done.write_text(json.dumps(wanted), encoding="utf-8")
     return python
+
+
+def empty(folder):
+    """The interpreter of a new environment with pip alone."""
+    run([sys.executable, "-m", "venv", folder])
+    return folder / "bin" / "python"
 
 
 def version(python, package):

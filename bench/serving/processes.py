@@ -1,17 +1,20 @@
 """A server as a group of processes: started on one core, weighed, and ended one by one.
 
-Every server gets a session of its own, by which all its processes are found again, and only they.
+Every server is started with a mark in its environment, which its processes inherit whatever session
+or parent they give themselves: by it they are found again, and only they.
 """
 
 import os
 import signal
 import subprocess
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE = 20
+MARK = "BENCH_SERVER"
 
 
 def cores():
@@ -35,13 +38,14 @@ class Server:
 
     def __init__(self, command, *, environment, folder, core):
         self.log = folder / "output.log"
+        self._mark = uuid.uuid4().hex
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {core})  # what is started now inherits it
         try:
             with self.log.open("ab") as output:
                 self._process = subprocess.Popen(
                     list(map(str, command)),
-                    env={**os.environ, **environment},
+                    env={**os.environ, **environment, MARK: self._mark},
                     cwd=folder,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -59,13 +63,13 @@ class Server:
         return " | ".join(line.strip() for line in lines[-3:] if line.strip()) or "no output"
 
     def pids(self):
-        """Every process of the session."""
-        found = []
+        """Every process of the server."""
+        wanted, found = f"{MARK}={self._mark}".encode(), []
         for path in Path("/proc").glob("[0-9]*"):
             try:
-                if os.getsid(int(path.name)) == self._process.pid:
+                if wanted in (path / "environ").read_bytes():
                     found.append(int(path.name))
-            except ProcessLookupError:
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
         return found
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import load
+import ours
 from contenders import ENVIRONMENT, Seat
 from processes import Server
 
 TOLERANCE = 1e-6
-START_PATIENCE = 60.0
+START_PATIENCE = 120.0
 ANSWER_PATIENCE = 30.0
 CONCURRENCY = 8
 FIXED_RATE = 1_000
@@ -27,6 +28,10 @@ PORTS = 3
 
 class ContenderError(Exception):
     """This contender cannot be measured; the message says why."""
+
+
+class ProfileError(ContenderError):
+    """The profiles do not count the rows that were sent."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ def running(contender, python, trained, core):
         finally:
             server.end()
         if contender.records is not None:
-            compare_profiles(seat.profiles, session.rows if contender.records else 0)
+            compare_profiles(seat, session.rows if contender.records else 0)
 
 
 def measure(contender, python, trained, *, core, seconds):
@@ -169,14 +174,11 @@ def measure(contender, python, trained, *, core, seconds):
         return figures | {"memory": memory.serving, "whole": memory.whole}
 
 
-def compare_profiles(folder, sent):
-    """Stop when the profiles an endpoint left do not hold exactly the rows it was sent."""
-    from mlops_assets.serving import profile
-
-    views = [profile.deserialize(path.read_bytes()) for path in sorted(folder.rglob("*.bin"))]
-    found = profile.rows(profile.merge(views)) if views else 0
-    if found != sent:
-        raise ContenderError(f"{sent} rows are to be in the profiles, {found} are")
+def compare_profiles(seat, expected):
+    """Stop when the profiles that were left do not hold exactly that many rows."""
+    found = ours.profiled_rows(seat)
+    if found != expected:
+        raise ProfileError(f"{expected} rows are to be in the profiles, {found} are")
 
 
 def ask(port, request):
