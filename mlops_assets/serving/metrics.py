@@ -31,9 +31,13 @@ class Recorded(Protocol):
 
     pending_rows: int
     dropped_rows: int
-    flush_failures: int
     logged_rows: int
-    last_flush: float | None
+
+    @property
+    def flush_failures(self) -> int: ...
+
+    @property
+    def last_flush(self) -> float | None: ...
 
 
 class Metrics:
