@@ -86,10 +86,7 @@ class Recorder:
         self._profiles: dict[datetime, Profile] = {}
         self._outbox = Outbox(spool, bounds=bounds, endpoint_url=recording.endpoint_url)
         self._rows = PredictionLog(
-            manifest,
-            version=version,
-            sample=recording.log_sample if recording.log_url else 0.0,
-            columns=recording.log_columns,
+            manifest, version=version, sample=recording.log_sample, columns=recording.log_columns
         )
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
@@ -174,7 +171,7 @@ class Recorder:
             windows.setdefault(start, []).append(batch)
         for start, group in windows.items():
             self._profile(start, group)
-            for answered in group:
+            for answered in group if self._recording.log_url else ():
                 self._rows.add(start, answered)
                 if self._rows.rows >= self._most_logged:
                     self._flush_log()
