@@ -16,13 +16,15 @@ DAGSTER_FILES = {
 
 SERVING_FORMATS = (
     "serving.bundle",
+    "serving.client",
+    "serving.recording",
     "serving.schema",
     "serving.scorer",
     "serving.profile",
     "serving.runtimes.sklearn",
 )
 """What the platform may know of the program on the endpoint: the formats both sides read and write,
-and the scorer that predicts exactly as an endpoint does."""
+the client, and the scorer that predicts exactly as an endpoint does."""
 
 STAGE_MAY = ("vocabulary", "experiment", "gateways", "modeling", *SERVING_FORMATS)
 SPECS = tuple(f"{stage}.spec" for stage in STAGES)
@@ -48,7 +50,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **{f"{stage}.spec": ("experiment.spec", "modeling.tasks", stage) for stage in STAGES},
     **{stage: (stage, *STAGE_MAY) for stage in STAGES},
     # The local target keeps the endpoint's supervisor running on this machine.
-    "deployment.targets.local": ("deployment", "serving.endpoint", *STAGE_MAY),
+    "deployment.targets.local": ("deployment", "serving.endpoint", "serving.handover", *STAGE_MAY),
+    "deployment.supervision": ("deployment", "serving.endpoint", "serving.handover", *STAGE_MAY),
     "resources": (
         "vocabulary", "settings", "gateways", "features.sources.base", "deployment.targets.base",
     ),
@@ -57,7 +60,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # People's side of the platform: it may see everything but the inside of the endpoint.
     "commands": (
         "commands", "definitions", "graph", "resources", "settings", "vocabulary", "experiment",
-        "gateways", "modeling", "serving.endpoint", *STAGES, *SERVING_FORMATS,
+        "gateways", "modeling", *STAGES, *SERVING_FORMATS,
     ),
     "cli": ("commands",),
 }  # fmt: skip
