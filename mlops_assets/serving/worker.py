@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         service, recorder = _prepare(desired, spool=asked.spool, shared=asked.shared)
     except BundleError as error:
         say(state="failed", detail=str(error))
-        log.error("bundle refused: %s", error)  # noqa: TRY400 the reason is complete
+        log.error("refused: %s", error)  # noqa: TRY400 the reason is complete
         return 3
     from mlops_assets.serving.app import build
     from mlops_assets.serving.server import serve
