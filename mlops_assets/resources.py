@@ -45,9 +45,8 @@ def target_context(settings: Settings) -> TargetContext:
     endpoint = settings.storage_options.get("endpoint_url")
     return TargetContext(
         state=settings.home / "endpoints",
-        profiles_url=settings.data_url,
-        window_seconds=3600,
         environment={"AWS_ENDPOINT_URL": str(endpoint)} if endpoint else {},
+        variables=settings.environment,
         now=lambda: datetime.now(UTC),
         sleep=time.sleep,
     )

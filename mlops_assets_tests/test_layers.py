@@ -17,8 +17,11 @@ DAGSTER_FILES = {
 SERVING_FORMATS = (
     "serving.bundle",
     "serving.schema",
+    "serving.encoding",
+    "serving.ensemble",
     "serving.scorer",
     "serving.profile",
+    "serving.recording",
     "serving.runtimes.sklearn",
 )
 """What the platform may know of the program on the endpoint: the formats both sides read and write,
@@ -46,6 +49,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Names, and what every asset carries of its experiment.
     "vocabulary": ("experiment.model", "experiment.spec"),
     **{f"{stage}.spec": ("experiment.spec", "modeling.tasks", stage) for stage in STAGES},
+    "monitoring.spec": ("experiment.spec", "serving.recording", "monitoring"),
     **{stage: (stage, *STAGE_MAY) for stage in STAGES},
     # The local target keeps the endpoint's supervisor running on this machine.
     "deployment.targets.local": ("deployment", "serving.endpoint", *STAGE_MAY),

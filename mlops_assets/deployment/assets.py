@@ -1,20 +1,22 @@
 """The live endpoint of each target, as an asset."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import dagster as dg
 
 from mlops_assets import vocabulary as names
+from mlops_assets.deployment import releases
 from mlops_assets.deployment.targets.base import Release, Target, TargetContext, TargetError
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
-from mlops_assets.gateways.profile_store import ProfileStore
+from mlops_assets.gateways.profile_store import PredictionStore, ProfileStore
 from mlops_assets.gateways.records import Endpoint
-from mlops_assets.serving import bundle
+from mlops_assets.serving.bundle import BundleError
+from mlops_assets.serving.recording import Recording
 
 
 class DeployConfig(dg.Config):
@@ -64,16 +66,18 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
             context.log.warning(
                 f"version {config.version} was superseded by {version}, which is deployed instead"
             )
-        here = replace(
-            target_context,
-            profiles_url=ProfileStore(data_store).url_for(experiment.name, version, kind),
-            window_seconds=experiment.monitoring.window_seconds,
-        )
         try:
             with TemporaryDirectory() as folder:
-                release = _release(experiment, model_registry, version, Path(folder))
-                live = target.apply(target.render(release, here), here)
-        except (TargetError, RegistryError, bundle.BundleError) as error:
+                found = releases.fetch(model_registry, experiment.model_name, version, Path(folder))
+                release = Release(
+                    experiment.name,
+                    version,
+                    found.folder,
+                    found.digest,
+                    _recording(experiment, data_store, version, kind),
+                )
+                live = target.apply(target.render(release, target_context), target_context)
+        except (TargetError, RegistryError, BundleError) as error:
             raise dg.Failure(f"{experiment.name} on {kind}: {error}") from error
         context.log.info(f"version {live.version} answers at {live.url}")
         return dg.MaterializeResult(
@@ -91,21 +95,9 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
     return endpoint
 
 
-def _release(
-    experiment: Experiment, registry: ModelRegistry, version: int, folder: Path
-) -> Release:
-    """The version's bundle on local disk, proven to be the one that was registered."""
-    tags = registry.version(experiment.model_name, version).tags
-    if "mlops.bundle_uri" not in tags:
-        raise RegistryError(
-            f"version {version} of {experiment.model_name} has no serving bundle: it was not "
-            f"registered by {names.retrain_job(experiment.name)}"
-        )
-    path = registry.download(tags["mlops.bundle_uri"], folder)
-    bundle.verify(path)
-    if (found := bundle.digest(path)) != tags["mlops.bundle_digest"]:
-        raise bundle.BundleError(
-            f"the bundle of version {version} has digest {found[:12]}, registered was "
-            f"{tags['mlops.bundle_digest'][:12]}: its artifacts were changed"
-        )
-    return Release(experiment.name, version, path, found)
+def _recording(experiment: Experiment, store: DataStore, version: int, kind: str) -> Recording:
+    """What the endpoint keeps of its traffic, as the YAML's section on monitoring asks."""
+    return experiment.monitoring.recording(
+        profiles_url=ProfileStore(store).url_for(experiment.name, version, kind),
+        log_url=PredictionStore(store).url_for(experiment.name, version, kind),
+    )

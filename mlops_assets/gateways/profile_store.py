@@ -1,7 +1,7 @@
-"""Where endpoints leave their profiles, and how they are found again.
+"""Where endpoints leave their profiles and their prediction log, and how both are found again.
 
-Layout: `<experiment>/profiles/<version>/<target>/<window start>/<increment>.bin`. Knows bytes and
-times, not what a profile is.
+Layout: `<experiment>/profiles/<version>/<target>/<window start>/<increment>.bin`, and the same with
+`predictions` and `.parquet` for the rows. Knows bytes and times, not what a file holds.
 """
 
 from collections.abc import Iterable
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mlops_assets.gateways.data_store import DataStore
-
-WINDOW_FORMAT = "%Y%m%dT%H%M%SZ"
+from mlops_assets.serving.recording import STAMP
 
 
 @dataclass(frozen=True)
@@ -30,33 +29,64 @@ class ProfileStore:
 
     def url_for(self, experiment: str, version: int, target: str) -> str:
         """The folder an endpoint writes to."""
-        return self._store.at(_folder(experiment, version, target))
+        return self._store.at(_folder(experiment, "profiles", version, target))
 
     def increments(
         self, experiment: str, version: int, targets: Iterable[str], *, windows: int
     ) -> list[Increment]:
         """Files of the newest `windows` windows of all targets together, oldest first."""
-        found = []
-        for target in targets:
-            folder = _folder(experiment, version, target)
-            for name in self._store.files(folder):
-                start = _window(name)
-                if start is not None:
-                    found.append(Increment(start, self._store.at(f"{folder}/{name}")))
+        folders = (_folder(experiment, "profiles", version, target) for target in targets)
+        found = _increments(self._store, folders, ".bin")
         newest = sorted({increment.window for increment in found})[-windows:]
-        return sorted((i for i in found if i.window in newest), key=lambda i: (i.window, i.url))
+        return [increment for increment in found if increment.window in newest]
 
 
-def _folder(experiment: str, version: int, target: str) -> str:
-    return f"{experiment}/profiles/{version}/{target}"
+class PredictionStore:
+    """The prediction log of all experiments on one data store."""
+
+    def __init__(self, store: DataStore) -> None:
+        self._store = store
+
+    def url_for(self, experiment: str, version: int, target: str) -> str:
+        """The folder an endpoint writes to."""
+        return self._store.at(_folder(experiment, "predictions", version, target))
+
+    def increments(
+        self,
+        experiment: str,
+        version: int,
+        targets: Iterable[str],
+        *,
+        since: datetime,
+        until: datetime,
+    ) -> list[Increment]:
+        """Files of the windows of all targets that start at `since` or later and before `until`
+        (both aware), oldest first."""
+        folders = (_folder(experiment, "predictions", version, target) for target in targets)
+        found = _increments(self._store, folders, ".parquet")
+        return [increment for increment in found if since <= increment.window < until]
 
 
-def _window(name: str) -> datetime | None:
+def _folder(experiment: str, what: str, version: int, target: str) -> str:
+    return f"{experiment}/{what}/{version}/{target}"
+
+
+def _increments(store: DataStore, folders: Iterable[str], ending: str) -> list[Increment]:
+    found = []
+    for folder in folders:
+        for name in store.files(folder):
+            start = _window(name, ending)
+            if start is not None:
+                found.append(Increment(start, store.at(f"{folder}/{name}")))
+    return sorted(found, key=lambda increment: (increment.window, increment.url))
+
+
+def _window(name: str, ending: str) -> datetime | None:
     """The window of a file named by the layout; None for one that somebody else left there."""
     window, _, file = name.rpartition("/")
-    if not file.endswith(".bin"):
+    if not file.endswith(ending):
         return None
     try:
-        return datetime.strptime(window, WINDOW_FORMAT).replace(tzinfo=UTC)
+        return datetime.strptime(window, STAMP).replace(tzinfo=UTC)
     except ValueError:
         return None

@@ -20,6 +20,7 @@ from mlops_assets.gateways.records import (
 )
 from mlops_assets.modeling.folds import SPLIT, TEST
 from mlops_assets.modeling.scoring import columns, fetched
+from mlops_assets.monitoring import views
 
 CHUNK = 50_000
 """Rows handed to the sketches at once."""
@@ -60,20 +61,20 @@ def _reference_profile(experiment: Experiment) -> dg.AssetsDefinition:
         data_store: dg.ResourceParam[DataStore],
         model_registry: dg.ResourceParam[ModelRegistry],
     ) -> dg.MaterializeResult[ReferenceProfile]:
-        from mlops_assets.serving import profile as sketches
+        from mlops_assets.serving.profile import Profile
 
         rows = data_store.read_table(training_set.url)
         with fetched(model_registry, version.bundle_uri) as model:
             schema = model.scorer.manifest.schema
-            profile = sketches.new_profile(datetime.now(UTC))
+            profile = Profile(schema, when=datetime.now(UTC))
             for start in range(0, len(rows), CHUNK):
                 chunk = rows.iloc[start : start + CHUNK]
                 held_out = chunk[SPLIT] == TEST
-                sketches.track(profile, schema, columns(chunk[~held_out], schema), None)
+                profile.track(columns(chunk[~held_out], schema), None)
                 if held_out.any():
                     asked = columns(chunk[held_out], schema)
-                    sketches.track(profile, schema, asked, model.scorer.score(asked))
-        content = sketches.serialize(profile)
+                    profile.track(asked, model.scorer.score(asked))
+        content = profile.serialize()
         url = data_store.write_bytes(reference_path(experiment.name, version.version), content)
         model_registry.log_bytes(version.run_id, content, "reference_profile/profile.bin")
         model_registry.tag_version(version.name, version.version, {"mlops.reference_profile": url})
@@ -156,15 +157,13 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
 
 def _merge(store: DataStore, urls: list[str]) -> tuple[bytes | None, int, list[str]]:
     """The merged profile, its rows, and the files that are none."""
-    from mlops_assets.serving import profile as sketches
-
-    views, unreadable = [], []
+    found, unreadable = [], []
     for url in urls:
         try:
-            views.append(sketches.deserialize(store.read_bytes(url)))
+            found.append(views.deserialize(store.read_bytes(url)))
         except ValueError:
             unreadable.append(url)
-    if not views:
+    if not found:
         return None, 0, unreadable
-    merged = sketches.merge(views)
-    return sketches.serialize(merged), sketches.rows(merged), unreadable
+    merged = views.merge(found)
+    return views.serialize(merged), views.rows(merged), unreadable

@@ -10,7 +10,7 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.records import ServingProfile
 from mlops_assets.modeling.figures import as_markdown
-from mlops_assets.monitoring import drift, freshness, plots, profiles
+from mlops_assets.monitoring import drift, freshness, plots, profiles, views
 from mlops_assets.monitoring.assets import reference_path
 from mlops_assets.monitoring.profiles import Histogram
 from mlops_assets.monitoring.spec import MonitoringSpec
@@ -106,12 +106,10 @@ def _not_judged(
 def _histograms(
     experiment: Experiment, profile: ServingProfile, store: DataStore
 ) -> tuple[Histogram, ...]:
-    from mlops_assets.serving import profile as sketches
-
     assert profile.url is not None  # noqa: S101
     reference = store.at(reference_path(experiment.name, profile.version))
-    then = sketches.deserialize(store.read_bytes(reference))
-    return profiles.histograms(then, sketches.deserialize(store.read_bytes(profile.url)))
+    then = views.deserialize(store.read_bytes(reference))
+    return profiles.histograms(then, views.deserialize(store.read_bytes(profile.url)))
 
 
 def _drift(

@@ -1,6 +1,6 @@
 """Distributions out of whylogs profiles: shares per bin, then and now, on the same bins.
 
-The sketches stay behind `serving.profile`; only numbers leave this module.
+Reads the views of `monitoring.views`; only numbers leave this module.
 """
 
 import itertools

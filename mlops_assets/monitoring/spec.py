@@ -1,10 +1,11 @@
-"""The `monitoring` section: profile windows, freshness and drift."""
+"""The `monitoring` section: profile windows, the prediction log, freshness and drift."""
 
 from typing import Literal
 
 from pydantic import Field
 
 from mlops_assets.experiment.spec import Spec
+from mlops_assets.serving.recording import Recording
 
 Window = Literal["minute", "hour", "day", "week"]
 
@@ -22,8 +23,17 @@ class DriftSpec(Spec):
     """Columns to judge; by default every feature and the prediction."""
 
 
+class PredictionLogSpec(Spec):
+    """The rows that endpoints score, as Parquet."""
+
+    sample: float = Field(default=1.0, gt=0, le=1)
+    """Share of the requests whose rows are kept; all replicas choose the same requests."""
+    columns: tuple[str, ...] | None = None
+    """Features to keep beside prediction, time and entity; by default all."""
+
+
 class MonitoringSpec(Spec):
-    """Profile windows, freshness and drift."""
+    """Profile windows, the prediction log, freshness and drift."""
 
     window: Window = "hour"
     """Length of one profile window."""
@@ -32,7 +42,29 @@ class MonitoringSpec(Spec):
     max_age_windows: int = Field(default=2, ge=1)
     """`profile_is_fresh` fails when the newest profile is older than this many windows."""
     drift: DriftSpec = Field(default_factory=DriftSpec)
+    prediction_log: PredictionLogSpec | None = None
+    """Keep the rows that endpoints score. Off by default: they may hold personal data."""
 
     @property
     def window_seconds(self) -> int:
         return WINDOW_SECONDS[self.window]
+
+    def recording(
+        self, *, profiles_url: str, log_url: str, endpoint_url: str | None = None
+    ) -> Recording:
+        """What an endpoint keeps of its traffic under these rules.
+
+        Args:
+            profiles_url: folder that takes the profiles of its version and target.
+            log_url: the same for the prediction log, if there is one.
+            endpoint_url: S3-compatible server of `s3://` URLs; None for AWS.
+        """
+        rows = self.prediction_log
+        return Recording(
+            profiles_url=profiles_url,
+            window_seconds=self.window_seconds,
+            log_url=None if rows is None else log_url,
+            log_sample=1.0 if rows is None else rows.sample,
+            log_columns=None if rows is None else rows.columns,
+            endpoint_url=endpoint_url,
+        )

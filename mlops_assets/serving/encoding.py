@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+INPUT, OUTPUT, ENCODING = "x", "y", "encoding"
+"""Names in a converted model: its input, its output, and the metadata that holds the encoding."""
+
 
 @dataclass(frozen=True)
 class Categories:
@@ -30,18 +33,16 @@ class InputEncoding:
         """(n, columns) float64 of the n rows of `columns`, which follow the schema."""
         import numpy as np
 
-        rows = len(columns[self.names[0]])
-        matrix = np.empty((rows, len(self.names)))
-        for index, (name, known) in enumerate(zip(self.names, self.categories, strict=True)):
-            if known is None:
-                matrix[:, index] = columns[name]
-            else:
-                codes, missing, unknown = known.codes, known.missing, known.unknown
-                matrix[:, index] = [
-                    missing if value is None else codes.get(value, unknown)
-                    for value in columns[name]
-                ]
-        return matrix
+        encoded = [
+            columns[name]
+            if known is None
+            else [
+                known.missing if value is None else known.codes.get(value, known.unknown)
+                for value in columns[name]
+            ]
+            for name, known in zip(self.names, self.categories, strict=True)
+        ]
+        return np.ascontiguousarray(np.array(encoded, dtype=np.float64).T)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain JSON: NaN is written as null."""

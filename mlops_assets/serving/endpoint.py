@@ -8,9 +8,12 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+from mlops_assets.serving.recording import Recording
 
 DESIRED = "desired.json"
 SERVING = "serving.json"
@@ -36,19 +39,33 @@ class Desired:
     host: str
     port: int | None
     """None: any free port at the first start, the same one ever after."""
-    profiles_url: str
-    window_seconds: int
+    workers: int
+    """Processes that answer on the one port."""
+    recording: Recording | None
+    """What is kept of the traffic; None keeps nothing."""
+    key_env: str | None
+    """Environment variable with the keys callers need, separated by commas; None asks for none."""
     max_rows: int
     max_body_bytes: int
     max_in_flight: int
+    """Per worker."""
     startup_timeout_s: float
-    environment: dict[str, str] = field(default_factory=dict, repr=False)
-    """May hold secrets, which is why the file is readable by its owner only."""
+    environment_digest: str = ""
+    """Of what the deployer hands over beside this file, so that another key is another request."""
 
     def fingerprint(self) -> str:
         """Changes when anything but the generation does."""
         content = {**asdict(self), "generation": 0}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Desired":
+        recording = content["recording"]
+        recorded = None if recording is None else Recording.from_json(recording)
+        return cls(**{**_known(cls, content), "recording": recorded})
 
 
 @dataclass(frozen=True)
@@ -58,7 +75,8 @@ class State:
     state: Literal["starting", "live", "failed", "stopped"]
     pid: int
     """The supervisor's; the endpoint is alive while the supervisor holds the lock."""
-    worker_pid: int | None
+    worker_pids: tuple[int, ...]
+    """Of the workers that answer."""
     url: str
     port: int
     version: int | None
@@ -79,6 +97,11 @@ class State:
     restarts: int = 0
     """How often a crashed worker was replaced since the supervisor started."""
 
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "State":
+        pids = tuple(content.get("worker_pids", ()))
+        return cls(**{**_known(cls, content), "worker_pids": pids})
+
 
 def read_desired(path: Path) -> Desired:
     """The request in `path`.
@@ -86,7 +109,15 @@ def read_desired(path: Path) -> Desired:
     Raises:
         ValueError: the file is absent or is not a request.
     """
-    return _read(path, Desired)
+    return _read(path, Desired.from_json)
+
+
+def read_serving(folder: Path) -> Desired | None:
+    """The last request that was fulfilled; None when there is none that this program can read."""
+    try:
+        return read_desired(folder / SERVING)
+    except ValueError:
+        return None
 
 
 def read_state(folder: Path) -> State | None:
@@ -95,7 +126,7 @@ def read_state(folder: Path) -> State | None:
     Raises:
         ValueError: the file is not a state.
     """
-    return _read(folder / STATE, State) if (folder / STATE).exists() else None
+    return _read(folder / STATE, State.from_json) if (folder / STATE).exists() else None
 
 
 def starting(folder: Path, *, pid: int) -> State:
@@ -106,8 +137,8 @@ def starting(folder: Path, *, pid: int) -> State:
     """
     before = read_state(folder)
     if before is None:
-        return State("starting", pid, None, "", 0, None, "", "", None, "", 0, 0, "", "")
-    return replace(before, state="starting", pid=pid, worker_pid=None, detail="", restarts=0)
+        return State("starting", pid, (), "", 0, None, "", "", None, "", 0, 0, "", "")
+    return replace(before, state="starting", pid=pid, worker_pids=(), detail="", restarts=0)
 
 
 def write(path: Path, content: Desired | State) -> None:
@@ -161,10 +192,14 @@ def holder(folder: Path) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _read(path: Path, kind: type[T]) -> T:
+def _read(path: Path, make: Callable[[dict[str, Any]], T]) -> T:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
-        return kind(**{key: value for key, value in content.items() if key in known})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} does not hold a {kind.__name__}: {error}") from error
+        return make(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} does not hold what it should: {error!r}") from error
+
+
+def _known(kind: type[Any], content: dict[str, Any]) -> dict[str, Any]:
+    """Without what another version of this program wrote."""
+    names = {one.name for one in fields(kind)}
+    return {key: value for key, value in content.items() if key in names}

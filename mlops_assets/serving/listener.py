@@ -29,7 +29,8 @@ def listen(
         PortTakenError: the port that is asked for cannot be had.
     """
     wanted = kept if asked is None else asked
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     end = clock() + PATIENCE
     while True:
@@ -46,7 +47,7 @@ def listen(
                 listener.close()
                 raise PortTakenError(
                     f"port {wanted} on {host} cannot be had ({error.strerror}): end the program "
-                    "that uses it, or set another `port` for target local"
+                    "that uses it, or choose another port"
                 ) from error
         else:
             return listener

@@ -1,89 +1,235 @@
-"""What the endpoint tells Prometheus. One registry per application, never the global one."""
+"""What the endpoint tells Prometheus. One registry per application, never the global one.
 
-import math
-from typing import TYPE_CHECKING, Any
+Several processes of one endpoint tell one truth: each writes its numbers to files in a directory
+they share, and whichever is asked adds them up. Counters of a process that is gone stay in them.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlops_assets.serving import bundle
 from mlops_assets.serving.profile import label as name_of
 from mlops_assets.serving.scorer import Columns, Scorer, Scores
 
 if TYPE_CHECKING:
-    from prometheus_client import Histogram
+    from prometheus_client import Gauge, Histogram
 
-    from mlops_assets.serving.profiler import Profiler
-
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SECONDS = (
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
 SHARES = tuple(step / 10 for step in range(1, 11))
+RECORDED = {
+    "dropped_rows": ("mlops_profile_rows_dropped", "Rows never profiled: the queue was full."),
+    "flush_failures": ("mlops_profile_flush_failures", "Profiles the store did not take."),
+    "logged_rows": ("mlops_logged_rows", "Rows written to the prediction log."),
+}
+
+
+class Recorded(Protocol):
+    """What a recorder tells of itself; all but the first and the last only grow."""
+
+    pending_rows: int
+    dropped_rows: int
+    logged_rows: int
+
+    @property
+    def flush_failures(self) -> int: ...
+
+    @property
+    def last_flush(self) -> float | None: ...
 
 
 class Metrics:
-    """Counters of one endpoint process, as Prometheus text."""
+    """Counters of one endpoint process, as Prometheus text.
 
-    def __init__(self, scorer: Scorer, version: str, profiler: "Profiler | None") -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+    `directory` is shared by all processes of the endpoint; None for a single one. It holds for the
+    whole process, so a process makes one of these.
+    """
 
+    def __init__(self, scorer: Scorer, version: str, *, directory: Path | None = None) -> None:
+        if directory is not None:
+            _share(directory)
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self._directory = directory
         self._registry = registry = CollectorRegistry()
         self._manifest = manifest = scorer.manifest
-        self.requests = Counter(
-            "mlops_requests", "Requests answered, by status.", ["status"], registry=registry
+        self._statuses = _Children(
+            Counter(
+                "mlops_requests", "Requests answered, by status.", ["status"], registry=registry
+            )
         )
-        self.errors = Counter(
-            "mlops_errors", "Requests refused or failed, by reason.", ["reason"], registry=registry
+        self._reasons = _Children(
+            Counter(
+                "mlops_errors", "Requests refused or failed, by reason.", ["reason"],
+                registry=registry,
+            )
+        )  # fmt: skip
+        self._seconds = _Children(
+            Histogram(
+                "mlops_request_seconds",
+                "Seconds from a request's headers to its answer, by path.",
+                ["path"],
+                buckets=SECONDS,
+                registry=registry,
+            )
         )
-        self.seconds: Histogram = Histogram(
-            "mlops_request_seconds",
-            "Seconds from a request's headers to its answer, by path.",
-            ["path"],
-            buckets=SECONDS,
+        self._in_flight = Gauge(
+            "mlops_requests_in_flight",
+            "Scoring requests being answered.",
+            multiprocess_mode="livesum",
             registry=registry,
         )
-        self.in_flight = Gauge(
-            "mlops_requests_in_flight", "Scoring requests being answered.", registry=registry
-        )
         self._rows = Counter("mlops_rows", "Rows scored.", registry=registry)
-        self._labels = Counter(
+        labels = Counter(
             "mlops_predictions", "Predictions, by label.", ["label"], registry=registry
         )
-        self._missing = Counter(
+        self._labels = {label: labels.labels(name_of(label)) for label in manifest.classes}
+        missing = Counter(
             "mlops_missing_values", "Missing values, by feature.", ["feature"], registry=registry
         )
-        for name in manifest.schema.names:
-            self._missing.labels(name)
-        for label in manifest.classes:
-            self._labels.labels(name_of(label))
+        self._missing = {name: missing.labels(name) for name in manifest.schema.names}
         self._values = _value_histogram(scorer, registry)
-        Info("mlops_model", "The model that answers.", registry=registry).info(
-            {
-                "model": manifest.model,
-                "version": version,
-                "task": manifest.task,
-                "run_id": manifest.run_id,
-                "bundle_digest": scorer.digest,
-            }
+        _tell_model(scorer, version, registry)
+        self._recorder: Recorded | None = None
+        self._counted = dict.fromkeys(RECORDED, 0)
+        self._recorded: dict[str, Any] = {}
+        self._last_flush: Gauge | None = None
+
+    def watch(self, recorder: Recorded) -> None:
+        """Tell of a recorder from now on."""
+        from prometheus_client import Counter, Gauge
+
+        self._recorder = recorder
+        self._recorded = {
+            attribute: Counter(name, text, registry=self._registry)
+            for attribute, (name, text) in RECORDED.items()
+        }
+        self._pending = Gauge(
+            "mlops_profile_rows_pending",
+            "Rows not yet profiled.",
+            multiprocess_mode="livesum",
+            registry=self._registry,
         )
-        if profiler is not None:
-            _watch(profiler, registry)
+
+    def answered(self, status: int, path: str, seconds: float) -> None:
+        self._statuses[str(status)].inc()
+        self._seconds[path].observe(seconds)
+
+    def refused(self, reason: str) -> None:
+        self._reasons[reason].inc()
 
     def observe(self, columns: Columns, scores: Scores) -> None:
-        """Count the rows of one answered request."""
+        """Count the rows of one answered request, or of several together."""
         self._rows.inc(len(scores.predictions))
         for name, values in columns.items():
             if missing := values.count(None):
-                self._missing.labels(name).inc(missing)
+                self._missing[name].inc(missing)
         if self._manifest.task == "regression":
             values = scores.predictions
         else:
             for label in set(scores.predictions):
-                self._labels.labels(name_of(label)).inc(scores.predictions.count(label))
+                self._labels[label].inc(scores.predictions.count(label))
             values = [row[-1] if len(row) == 2 else max(row) for row in scores.probabilities]
+        observe = self._values.observe
         for value in values:
-            self._values.observe(value)
+            observe(value)
+
+    def refresh(self, in_flight: int) -> None:
+        """Tell what has changed without a request: called often, for other processes to read."""
+        self._in_flight.set(in_flight)
+        recorder = self._recorder
+        if recorder is None:
+            return
+        self._pending.set(recorder.pending_rows)
+        for attribute, counter in self._recorded.items():
+            now = getattr(recorder, attribute)
+            counter.inc(now - self._counted[attribute])
+            self._counted[attribute] = now
+        if recorder.last_flush is not None:
+            self._flushed().set(recorder.last_flush)
 
     def render(self) -> tuple[bytes, str]:
         """The text and its content type."""
-        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+        from prometheus_client.multiprocess import MultiProcessCollector
 
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+        registry = self._registry
+        if self._directory is not None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, path=str(self._directory))  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+
+    def close(self) -> None:
+        """Leave the last numbers of this process; its requests in flight count no more."""
+        self.refresh(0)
+        if self._directory is not None:
+            forget(self._directory, os.getpid())
+
+    def _flushed(self) -> "Gauge":
+        if self._last_flush is None:
+            from prometheus_client import Gauge
+
+            # Made late: before the first flush there is no time to tell.
+            self._last_flush = Gauge(
+                "mlops_profile_last_flush_timestamp_seconds",
+                "When the store last took a profile; absent before the first.",
+                multiprocess_mode="max",
+                registry=self._registry,
+            )
+        return self._last_flush
+
+
+def forget(directory: Path, pid: int) -> None:
+    """After process `pid` has ended: its gauges are no more, its counts stay."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
+
+
+class _Children(dict[str, Any]):
+    """The children of a metric with one label, each looked up once."""
+
+    def __init__(self, metric: Any) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, label: str) -> Any:
+        child = self[label] = self._metric.labels(label)
+        return child
+
+
+def _share(directory: Path) -> None:
+    """Have every metric made from now on write to files. The library's own switch is a variable
+    read when it is first imported, which may have been already."""
+    directory.mkdir(parents=True, exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    from prometheus_client import values
+
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call, misc]
+
+
+def _tell_model(scorer: Scorer, version: str, registry: Any) -> None:
+    from prometheus_client import Gauge
+
+    manifest = scorer.manifest
+    told = {
+        "model": manifest.model,
+        "version": version,
+        "task": manifest.task,
+        "run_id": manifest.run_id,
+        "bundle_digest": scorer.digest,
+    }
+    # The library's Info has no form for several processes.
+    info = Gauge(
+        "mlops_model_info",
+        "The model that answers.",
+        list(told),
+        multiprocess_mode="livemax",
+        registry=registry,
+    )
+    info.labels(**told).set(1)
 
 
 def _value_histogram(scorer: Scorer, registry: Any) -> "Histogram":
@@ -104,24 +250,3 @@ def _value_histogram(scorer: Scorer, registry: Any) -> "Histogram":
     return Histogram(
         "mlops_prediction_value", "Predicted values.", buckets=buckets, registry=registry
     )
-
-
-def _watch(profiler: "Profiler", registry: Any) -> None:
-    from prometheus_client import Gauge
-
-    pending = Gauge("mlops_profile_rows_pending", "Rows not yet profiled.", registry=registry)
-    pending.set_function(lambda: profiler.pending_rows)
-    dropped = Gauge(
-        "mlops_profile_rows_dropped", "Rows never profiled: the queue was full.", registry=registry
-    )
-    dropped.set_function(lambda: profiler.dropped_rows)
-    failures = Gauge(
-        "mlops_profile_flush_failures", "Profiles the store did not take.", registry=registry
-    )
-    failures.set_function(lambda: profiler.flush_failures)
-    last = Gauge(
-        "mlops_profile_last_flush_timestamp_seconds",
-        "When the store last took a profile; NaN before the first.",
-        registry=registry,
-    )
-    last.set_function(lambda: profiler.last_flush or math.nan)

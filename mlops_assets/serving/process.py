@@ -1,6 +1,6 @@
 """A worker as its supervisor holds it: the process, its pipes and its deadlines. Standard library.
 
-Knows how to start and end a worker; which one should serve is the supervisor's to decide.
+Knows how to start and end a worker; which one should serve is not its business.
 """
 
 import json
@@ -19,11 +19,28 @@ class Worker:
     """A started worker. `ready_fd` delivers JSON lines: ready, failed (with detail), draining."""
 
     def __init__(
-        self, desired: Desired, folder: Path, *, listener: int, base: Mapping[str, str], now: float
+        self,
+        desired: Desired,
+        folder: Path,
+        *,
+        listener: int,
+        environment: Mapping[str, str],
+        shared: Path | None,
+        now: float,
     ) -> None:
-        self.desired = desired
+        """Start it.
+
+        Args:
+            desired: what it serves.
+            folder: of the endpoint.
+            listener: descriptor of the socket it accepts from.
+            environment: of the process.
+            shared: folder of the counters it shares with its fellows; None when it has none.
+            now: on the supervisor's clock.
+        """
         self.deadline = now + desired.startup_timeout_s
         self.failure = ""
+        self.ready = False
         self.draining = False
         self.silent = False
         """The worker has closed its end: it is ending."""
@@ -31,14 +48,29 @@ class Worker:
         self.ready_fd, ready_end = os.pipe()
         life_end, self._life_fd = os.pipe()
         os.set_blocking(self.ready_fd, False)
+        options = {
+            "fd": listener,
+            "ready-fd": ready_end,
+            "life-fd": life_end,
+            "spool": folder / SPOOL,
+            **({"shared": shared} if shared else {}),
+        }
         try:
             self.process = subprocess.Popen(
-                _command(desired, folder, (listener, ready_end, life_end)),
+                [
+                    *(sys.executable, "-P", "-m", "mlops_assets.serving.worker"),
+                    *(f"--{name}={value}" for name, value in options.items()),
+                    json.dumps(desired.to_json()),
+                ],
                 pass_fds=(listener, ready_end, life_end),
                 stdin=subprocess.DEVNULL,
-                env=_environment(base, desired),
+                env=_environment(environment),
                 cwd=folder,
+                process_group=0,  # Ctrl-C in a terminal is the supervisor's to pass on
             )
+        except OSError:
+            self.release()
+            raise
         finally:
             os.close(ready_end)
             os.close(life_end)
@@ -77,26 +109,6 @@ class Worker:
         os.close(self._life_fd)
 
 
-def _environment(base: Mapping[str, str], desired: Desired) -> dict[str, str]:
+def _environment(base: Mapping[str, str]) -> dict[str, str]:
     # Requests are scored by several threads; libraries that start their own slow each other down.
-    return {"OMP_NUM_THREADS": "1", "WHYLOGS_NO_ANALYTICS": "1", **base, **desired.environment}
-
-
-def _command(desired: Desired, folder: Path, fds: tuple[int, int, int]) -> list[str]:
-    listener, ready, life = fds
-    options = {
-        "fd": listener,
-        "ready-fd": ready,
-        "life-fd": life,
-        "bundle": desired.bundle,
-        "digest": desired.bundle_digest,
-        "version": desired.version,
-        "profiles-url": desired.profiles_url,
-        "window-seconds": desired.window_seconds,
-        "spool": folder / SPOOL,
-        "max-rows": desired.max_rows,
-        "max-body-bytes": desired.max_body_bytes,
-        "max-in-flight": desired.max_in_flight,
-    }
-    arguments = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-P", "-m", "mlops_assets.serving.worker", *arguments]
+    return {"OMP_NUM_THREADS": "1", "WHYLOGS_NO_ANALYTICS": "1", **base}

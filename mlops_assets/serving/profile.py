@@ -1,142 +1,216 @@
-"""The only whylogs import: mergeable sketches of what a model was asked and what it answered.
+"""Mergeable sketches of what a model was asked and what it answered, in whylogs' own format.
 
-Used by the endpoint and by the platform alike. A profile is not safe to share between threads.
+Endpoint and platform build profiles with the same code. It feeds whylogs' sketches column by
+column and does not load whylogs, pandas or scipy; reading and merging is the platform's, with
+whylogs. A profile is not safe to share between threads.
 """
 
-import importlib.util
-import os
-import sys
-import types
-from collections.abc import Iterable
+import time
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from mlops_assets.serving import profile_format as form
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets.serving.scorer import Columns, Scores
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PREDICTION = "prediction"
 PROBABILITY = "probability"
 
+# The sizes whylogs gives its sketches; sketches of one size merge without loss.
+_KLL_K = 1024
+_HLL_LG_K = 12
+_FREQUENT_LG_K = 10
+_FREQUENT_LENGTH = 128
+"""Characters by which frequent words are told apart."""
 
-def prepare() -> Any:
-    """The whylogs package, made to work: takes seconds the first time, so choose when.
 
-    Three traps: it reports usage unless told otherwise, it uses a name numpy 2 removed, and its
-    drift functions import a plotting stack that is not installed.
+class Profile:
+    """The profile of one window, to which rows are added.
+
+    Attributes:
+        rows: how many were added.
     """
-    if "whylogs" not in sys.modules:
-        os.environ.setdefault("WHYLOGS_NO_ANALYTICS", "1")
-        import numpy as np
 
-        if not hasattr(np, "unicode_"):
-            np.unicode_ = np.str_  # type: ignore[attr-defined]
-        import whylogs
+    def __init__(
+        self, schema: InputSchema, *, when: datetime, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """`when` (aware) is the start of the window."""
+        self.rows = 0
+        self._schema = schema
+        self._when = when
+        self._created = time.time()
+        self._metadata = metadata or {}
+        self._columns: dict[str, _Sketches] = {}
 
-        if importlib.util.find_spec("IPython") is None:
-            viz = types.ModuleType("whylogs.viz")
-            viz.__path__ = [str(Path(whylogs.__file__).parent / "viz")]
-            sys.modules["whylogs.viz"] = viz
-    import whylogs
+    def track(self, columns: Columns, scores: Scores | None) -> None:
+        """Add n rows: features by their name, outputs as `prediction` and `probability`.
 
-    return whylogs
+        Numeric values are tracked as float, booleans as "true" or "false", categories as str. A
+        label is tracked as str, a regression's prediction as float. `probability` is that of the
+        positive class (binary) or of the predicted class (several); regression has none. Without
+        scores, the features alone are added.
 
+        Raises:
+            ValueError, TypeError, OverflowError: a value is not of its column's type; nothing was
+                added.
+        """
+        rows = len(columns[self._schema.names[0]])
+        if rows == 0:
+            return
+        found: dict[str, np.ndarray | Counter[Any]] = {}
+        for column in self._schema.columns:
+            values = columns[column.name]
+            numeric = column.type == "numeric"
+            found[column.name] = _numbers(values) if numeric else Counter(values)
+        if scores is not None and scores.probabilities:
+            found[PREDICTION] = Counter(map(label, scores.predictions))
+            found[PROBABILITY] = _shown(scores)
+        elif scores is not None:
+            found[PREDICTION] = _numbers(scores.predictions)
+        for name, content in found.items():
+            if name not in self._columns:
+                self._columns[name] = _Words() if isinstance(content, Counter) else _Numbers()
+            self._columns[name].add(content)
+        self.rows += rows
 
-def new_profile(when: datetime, *, metadata: dict[str, str] | None = None) -> Any:
-    """An empty profile of the window that starts `when` (aware)."""
-    prepare()
-    from whylogs.core import DatasetProfile
-
-    return DatasetProfile(dataset_timestamp=when, metadata=metadata)
-
-
-def track(profile: Any, schema: InputSchema, columns: Columns, scores: Scores | None) -> None:
-    """Add n rows: features by their name, outputs as `prediction` and `probability`.
-
-    Numeric values are tracked as float, booleans as "true" or "false", categories as str. A label
-    is tracked as str, a regression's prediction as float. `probability` is that of the positive
-    class (binary) or of the predicted class (several); regression has none. Without scores, the
-    features alone are added.
-    """
-    import pandas as pd
-
-    table: dict[str, Any] = {}
-    for column in schema.columns:
-        values = columns[column.name]
-        if column.type == "numeric":
-            table[column.name] = pd.Series(values, dtype="float64")
-        elif column.type == "boolean":
-            table[column.name] = pd.Series([_word(value) for value in values], dtype="object")
-        else:
-            table[column.name] = pd.Series(values, dtype="object")
-    if scores is not None and scores.probabilities:
-        table[PREDICTION] = pd.Series(
-            [label(value) for value in scores.predictions], dtype="object"
+    def serialize(self) -> bytes:
+        """The profile as whylogs writes and reads it."""
+        return form.encode(
+            {name: column.components() for name, column in self._columns.items()},
+            when_ms=int(self._when.timestamp() * 1000),
+            created_ms=int(self._created * 1000),
+            metadata=self._metadata,
         )
-        table[PROBABILITY] = pd.Series(
-            [row[-1] if len(row) == 2 else max(row) for row in scores.probabilities],
-            dtype="float64",
-        )
-    elif scores is not None:
-        table[PREDICTION] = pd.Series(scores.predictions, dtype="float64")
-    profile.track(pandas=pd.DataFrame(table))
 
 
 def label(value: Any) -> str:
-    """A class label as profiles name it."""
-    return _word(value) or "" if isinstance(value, bool) else str(value)
+    """A class label, or a boolean, as profiles name it."""
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
-def rows(profile: Any) -> int:
-    """How many rows a profile or a view of one has seen."""
-    view = _view(profile)
-    return max((int(_count(column)) for column in view.get_columns().values()), default=0)
+class _Sketches(Protocol):
+    """One column: values go in, whylogs' metric components come out."""
+
+    def add(self, content: Any) -> None: ...
+
+    def components(self) -> dict[str, bytes]: ...
 
 
-def serialize(profile: Any) -> bytes:
-    """The profile, or view, as bytes that `deserialize` reads."""
-    return bytes(_view(profile).serialize())
+class _Numbers:
+    """What whylogs keeps of a column of floats."""
+
+    def __init__(self) -> None:
+        import whylogs_sketching
+
+        self._n = self._missing = self._infinite = 0
+        self._mean = self._m2 = 0.0
+        self._kll = whylogs_sketching.kll_doubles_sketch(k=_KLL_K)
+        self._hll = whylogs_sketching.hll_sketch(_HLL_LG_K)
+
+    def add(self, content: "np.ndarray") -> None:
+        import numpy as np
+
+        absent = np.isnan(content)
+        missing = int(np.count_nonzero(absent))
+        values = content[~absent] if missing else content
+        self._n += len(content)
+        self._missing += missing
+        if len(values) == 0:
+            return
+        self._infinite += int(np.count_nonzero(np.isinf(values)))
+        with np.errstate(invalid="ignore", over="ignore"):  # infinite values have no variance
+            self._spread(len(values), float(values.mean()), float(values.var()) * len(values))
+        self._kll.update(array=values)
+        self._hll.update_np(values)
+
+    def _spread(self, n: int, mean: float, m2: float) -> None:
+        """Mean and sum of squared differences with n more values (Chan's parallel algorithm)."""
+        before = self._kll.get_n()
+        both = before + n
+        delta = mean - self._mean
+        self._m2 += m2 + delta * delta * before * n / both
+        self._mean = (self._mean * before + mean * n) / both
+
+    def components(self) -> dict[str, bytes]:
+        types = {"fractional": self._n - self._missing}
+        counts = {"null": self._missing, "nan": self._missing, "inf": self._infinite}
+        return {
+            **_counts(self._n, counts, types),
+            "cardinality/hll": form.sketch(form.HLL, self._hll.serialize_compact()),
+            **_distribution(self._kll, self._mean, self._m2),
+        }
 
 
-def deserialize(content: bytes) -> Any:
-    """The view that `serialize` wrote.
+class _Words:
+    """What whylogs keeps of a column of strings."""
 
-    Raises:
-        ValueError: the bytes are no profile.
-    """
-    prepare()
-    from whylogs.core import DatasetProfileView
+    def __init__(self) -> None:
+        import whylogs_sketching
 
-    try:
-        return DatasetProfileView.deserialize(content)
-    except Exception as error:  # whylogs answers garbage with whatever its parser provokes
-        raise ValueError(f"{len(content)} bytes that are no whylogs profile: {error!r}") from error
+        self._n = self._missing = self._nan = 0
+        self._hll = whylogs_sketching.hll_sketch(_HLL_LG_K)
+        self._frequent = whylogs_sketching.frequent_strings_sketch(_FREQUENT_LG_K)
+
+    def add(self, content: Counter[Any]) -> None:
+        words = []
+        for value, times in content.items():
+            self._n += times
+            if value is None or value != value:
+                self._missing += times
+                self._nan += times if value is not None else 0
+            else:
+                word = label(value).encode("utf-8", "replace").decode()  # lone surrogates too
+                words.append(word)
+                self._frequent.update(word[:_FREQUENT_LENGTH], times)
+        self._hll.update_str_list(words)
+
+    def components(self) -> dict[str, bytes]:
+        import whylogs_sketching
+
+        counts = {"null": self._missing, "nan": self._nan}
+        return {
+            **_counts(self._n, counts, {"string": self._n - self._missing}),
+            "cardinality/hll": form.sketch(form.HLL, self._hll.serialize_compact()),
+            # whylogs keeps one for words too, always empty: objects may be decimals.
+            **_distribution(whylogs_sketching.kll_doubles_sketch(k=_KLL_K), 0.0, 0.0),
+            "frequent_items/frequent_strings": form.sketch(
+                form.FREQUENT_ITEMS, self._frequent.serialize()
+            ),
+        }
 
 
-def merge(views: Iterable[Any]) -> Any:
-    """One view of all rows of at least one view or profile.
-
-    Raises:
-        ValueError: there is nothing to merge.
-    """
-    merged = None
-    for view in views:
-        merged = _view(view) if merged is None else merged.merge(_view(view))
-    if merged is None:
-        raise ValueError("there is no profile to merge")
-    return merged
+def _counts(n: int, counts: dict[str, int], types: dict[str, int]) -> dict[str, bytes]:
+    every = {f"counts/{name}": 0 for name in ("null", "nan", "inf", "true")}
+    every |= {
+        f"types/{name}": 0
+        for name in ("integral", "fractional", "boolean", "string", "object", "tensor")
+    }
+    every |= {"counts/n": n, **{f"counts/{name}": value for name, value in counts.items()}}
+    every |= {f"types/{name}": value for name, value in types.items()}
+    return {path: form.integral(value) for path, value in every.items()}
 
 
-def _view(profile: Any) -> Any:
-    return profile.view() if hasattr(profile, "view") else profile
+def _distribution(kll: Any, mean: float, m2: float) -> dict[str, bytes]:
+    return {
+        "distribution/kll": form.sketch(form.KLL, kll.serialize()),
+        "distribution/mean": form.fractional(mean),
+        "distribution/m2": form.fractional(m2),
+    }
 
 
-def _count(column: Any) -> int:
-    counts = column.get_metric("counts")
-    return 0 if counts is None else int(counts.n.value)
+def _numbers(values: list[Any]) -> "np.ndarray":
+    """Floats, with NaN for what is missing."""
+    import numpy as np
+
+    return np.array(values, dtype=np.float64)
 
 
-def _word(value: Any) -> str | None:
-    if value is None or value != value:
-        return None
-    return "true" if value else "false"
+def _shown(scores: Scores) -> "np.ndarray":
+    """The probability that a row's profile and metrics show."""
+    table = _numbers(scores.probabilities)
+    return table[:, -1] if table.shape[1] == 2 else table.max(axis=1)

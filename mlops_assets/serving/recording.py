@@ -1,7 +1,16 @@
-"""What an endpoint keeps of its traffic, and where. Standard library only."""
+"""What an endpoint keeps of its traffic, where, and within which bounds. Standard library only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from mlops_assets.serving.scorer import Columns, Scores
+
+STAMP = "%Y%m%dT%H%M%SZ"
+"""How windows are named in a store."""
+
+_MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -20,8 +29,68 @@ class Recording:
     """Share of the requests whose rows are logged, between 0 and 1."""
     log_columns: tuple[str, ...] | None = None
     """Features the log holds; None for all."""
+    endpoint_url: str | None = None
+    """S3-compatible server of `s3://` URLs; None for AWS."""
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Recording":
         columns = content.get("log_columns")
         return cls(**{**content, "log_columns": None if columns is None else tuple(columns)})
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much of the endpoint's memory, disk and patience recording may take."""
+
+    batch_seconds: float = 0.5
+    """Rows are profiled together when they are at most this old."""
+    pending_cells: int = 1_000_000
+    """Values handed over and not yet profiled: about 50 MB."""
+    log_cells: int = 200_000
+    """Values of the prediction log in memory before they become a file."""
+    spool_bytes: int = 256_000_000
+    """Local disk for files of the prediction log that the store has not taken."""
+    outage_seconds: float = 300.0
+    """While the store takes nothing, profiles grow this long before they become a file."""
+    retry_seconds: tuple[float, float] = (1.0, 60.0)
+    """Before the second attempt at sending, doubled up to the second number."""
+    last_pauses: tuple[float, ...] = (0.2, 0.4)
+    """Seconds between the last attempts, when the process ends."""
+    patience_seconds: float = 15.0
+    """What those attempts may take in all."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The rows of one request, and what was said of them."""
+
+    columns: Columns
+    scores: Scores
+    when: float
+    """Seconds since the epoch."""
+    request_id: str
+    entities: list[Any] | None
+    """Whom each row is about."""
+
+    @property
+    def rows(self) -> int:
+        return len(self.scores.predictions)
+
+
+def combine(batches: list[Answered], names: Sequence[str]) -> tuple[Columns, Scores]:
+    """The named columns and the scores of all rows, in their order."""
+    if len(batches) == 1:
+        return {name: batches[0].columns[name] for name in names}, batches[0].scores
+    columns: Columns = {
+        name: [value for batch in batches for value in batch.columns[name]] for name in names
+    }
+    predictions = [value for batch in batches for value in batch.scores.predictions]
+    probabilities = [row for batch in batches for row in batch.scores.probabilities]
+    return columns, Scores(predictions, probabilities)
+
+
+def window_start(when: float, seconds: int) -> datetime:
+    """The start (UTC) of the window of that many seconds in which `when`, seconds since the epoch,
+    lies; weeks begin on Mondays."""
+    since = int(when // 1) - int(_MONDAY.timestamp())
+    return _MONDAY + timedelta(seconds=since - since % seconds)

@@ -3,8 +3,7 @@
 from datetime import UTC, datetime
 
 from mlops_assets.gateways.data_store import DataStore
-from mlops_assets.gateways.profile_store import WINDOW_FORMAT, ProfileStore
-from mlops_assets.serving.profiler import STAMP
+from mlops_assets.gateways.profile_store import PredictionStore, ProfileStore
 
 
 def at(hour):
@@ -59,5 +58,20 @@ def test_files_that_are_nobodys_increment_are_left_alone(tmp_path):
     assert only.url.endswith("/20260503T080000Z/4.bin")
 
 
-def test_endpoints_name_windows_as_they_are_read_here():
-    assert STAMP == WINDOW_FORMAT
+def test_the_prediction_log_is_found_by_version_target_and_windows(tmp_path):
+    data = DataStore(str(tmp_path), {})
+    for path in (
+        "3/local/20260503T080000Z/1.parquet",
+        "3/local/20260503T090000Z/2.parquet",
+        "3/kubernetes/20260503T100000Z/3.parquet",
+        "3/kubernetes/20260503T110000Z/4.parquet",
+        "2/local/20260503T090000Z/5.parquet",
+        "3/local/20260503T090000Z/6.bin",
+    ):
+        data.write_bytes(f"churn/predictions/{path}", b"rows")
+    store = PredictionStore(data)
+    assert store.url_for("churn", 3, "local") == f"{tmp_path}/churn/predictions/3/local"
+    found = store.increments("churn", 3, ["local", "kubernetes"], since=at(9), until=at(11))
+    assert [i.window for i in found] == [at(9), at(10)]
+    assert [i.url.rsplit("/", 1)[1] for i in found] == ["2.parquet", "3.parquet"]
+    assert store.increments("churn", 4, ["local"], since=at(0), until=at(23)) == []

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_assets.monitoring import drift, plots, profiles
+from mlops_assets.monitoring import drift, plots, profiles, views
 from mlops_assets.monitoring.spec import DriftSpec
-from mlops_assets.serving import profile as sketches
+from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.schema import Column, InputSchema
 
 SCHEMA = InputSchema(
@@ -40,9 +40,9 @@ def rows(n, *, seed, shift=0.0, missing=0.0, plans=("basic", "plus", "pro")):
 
 
 def view(columns):
-    profile = sketches.new_profile(datetime(2026, 1, 1, tzinfo=UTC))
-    sketches.track(profile, SCHEMA, columns, None)
-    return sketches.deserialize(sketches.serialize(profile))
+    profile = Profile(SCHEMA, when=datetime(2026, 1, 1, tzinfo=UTC))
+    profile.track(columns, None)
+    return views.deserialize(profile.serialize())
 
 
 @pytest.fixture(scope="module")

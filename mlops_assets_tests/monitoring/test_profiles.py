@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlops_assets.monitoring import profiles
+from mlops_assets.monitoring import profiles, views
 from mlops_assets.monitoring.drift import psi
-from mlops_assets.serving import profile as sketches
+from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.schema import Column, InputSchema
 
 
-def view(kind: Any, values: list[Any]) -> Any:
-    profile = sketches.new_profile(datetime(2026, 1, 1, tzinfo=UTC))
-    sketches.track(profile, InputSchema((Column("c", kind),)), {"c": values}, None)
-    return sketches.deserialize(sketches.serialize(profile))
+def view(kind: Any, values: list[Any], *, name: str = "c") -> Any:
+    schema = InputSchema((Column(name, kind),))
+    profile = Profile(schema, when=datetime(2026, 1, 1, tzinfo=UTC))
+    profile.track({name: values}, None)
+    return views.deserialize(profile.serialize())
 
 
 def histogram(kind: Any, then: list[Any], now: list[Any]) -> profiles.Histogram:
@@ -72,10 +73,7 @@ def test_booleans_are_two_words() -> None:
 
 
 def test_a_column_of_one_side_only_is_left_out() -> None:
-    other = sketches.new_profile(datetime(2026, 1, 1, tzinfo=UTC))
-    schema = InputSchema((Column("d", "numeric"),))
-    sketches.track(other, schema, {"d": [1.0]}, None)
-    assert profiles.histograms(view("numeric", [1.0]), other.view()) == ()
+    assert profiles.histograms(view("numeric", [1.0]), view("numeric", [1.0], name="d")) == ()
 
 
 @pytest.mark.parametrize(("distinct", "skew"), [(30, 1.1), (3000, 0.0), (3000, 1.1)])

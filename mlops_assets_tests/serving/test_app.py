@@ -14,9 +14,7 @@ from mlops_assets.serving.scorer import Scorer
 
 def service_of(built, *, limits=Limits(), scorer=None):  # noqa: B008
     scorer = scorer or Scorer.open(built.folder)
-    service = Service(
-        scorer, version="7", limits=limits, metrics=Metrics(scorer, "7", None), profiler=None
-    )
+    service = Service(scorer, version="7", limits=limits, metrics=Metrics(scorer, "7"))
     service.ready = True
     return service
 

@@ -4,7 +4,7 @@
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from mlops_assets.experiment.spec import Spec
 from mlops_assets.gateways.records import Endpoint
+from mlops_assets.serving.recording import Recording
 
 
 class TargetError(Exception):
@@ -26,6 +27,8 @@ class Release:
     version: int
     bundle: Path
     bundle_digest: str
+    recording: Recording
+    """What the endpoint keeps of its traffic, and where."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,10 @@ class TargetContext:
 
     state: Path
     """Folder for the durable state of endpoints on this machine."""
-    profiles_url: str
-    """Where an endpoint writes its profiles (fsspec URL of a folder)."""
-    window_seconds: int
-    """Length of a profile window."""
     environment: dict[str, str]
     """Environment for what the target starts (credentials of the store, for instance)."""
+    variables: Mapping[str, str]
+    """The whole environment, for targets whose YAML names a variable with a secret."""
     now: Callable[[], datetime]
     sleep: Callable[[float], None]
 
@@ -60,6 +61,14 @@ class Target(Spec):
         Raises:
             TargetError: nothing changed for the callers of the endpoint.
         """
+
+    def key(self, context: TargetContext) -> str | None:
+        """What callers show the endpoint, so that it answers; None when it answers everybody.
+
+        Raises:
+            TargetError: one is asked for, and the environment holds none.
+        """
+        return None
 
     @abstractmethod
     def observe(self, experiment: str, context: TargetContext) -> Endpoint | None:

@@ -1,0 +1,168 @@
+"""Answers scoring requests: small ones at once, large or slow ones in threads. Knows no routes."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
+
+from mlops_assets.serving.explain import NotExplainableError
+from mlops_assets.serving.reader import Reader, Rows
+from mlops_assets.serving.refusals import RequestError, bad
+from mlops_assets.serving.scorer import Columns, Scorer, Scores, ScoringError
+
+if TYPE_CHECKING:
+    from mlops_assets.serving.metrics import Metrics
+    from mlops_assets.serving.web import Call
+
+T = TypeVar("T")
+
+SMALL_BODY = 16_384
+"""Bytes that are read on the event loop: tens of microseconds."""
+AT_ONCE = 0.001
+"""Seconds of scoring that the event loop can spare."""
+FAST_RUNTIMES = frozenset({"onnx"})
+
+encode = msgspec.json.encode
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a caller may ask for at once."""
+
+    max_rows: int = 10_000
+    max_body_bytes: int = 10_000_000
+    max_in_flight: int = 64
+    threads: int = 2
+    """Requests scored at the same time; the others wait their turn."""
+    body_seconds: float = 30.0
+    """A body that has not arrived by then is given up."""
+
+
+class Recorder(Protocol):
+    """Keeps what was asked and answered; returns at once."""
+
+    def submit(
+        self,
+        columns: Columns,
+        scores: Scores,
+        *,
+        when: float,
+        request_id: str,
+        entities: list[Any] | None,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request that was read."""
+
+    rows: Rows
+    explain: bool
+    present: Callable[[Scores], dict[str, Any]]
+    """The body of the answer, in the caller's dialect."""
+
+
+class Service:
+    """One loaded model, and what stands between it and its callers."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        *,
+        version: str,
+        limits: Limits,
+        metrics: "Metrics",
+        recorder: Recorder | None = None,
+        keys: frozenset[str] = frozenset(),
+    ) -> None:
+        self.scorer = scorer
+        self.version = version
+        self.limits = limits
+        self.metrics = metrics
+        self.recorder = recorder
+        self.keys = frozenset(key.encode() for key in keys)
+        self.ready = False
+        self.draining = False
+        """The process is about to end: every answer asks the caller to connect anew."""
+        manifest = scorer.manifest
+        self.identity = {"model": manifest.model, "version": version}
+        self.reader = Reader(manifest.schema, max_rows=limits.max_rows, entity=manifest.entity)
+        self._waiting = 0
+        self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="score")
+        self._fast = manifest.runtime in FAST_RUNTIMES
+        self._row_seconds = 0.0
+        """What a row costs to score, learned from the requests."""
+
+    @property
+    def in_flight(self) -> int:
+        return self._waiting
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+    async def answer(self, call: "Call", read: Callable[[bytes], Question]) -> bytes:
+        """The body of the answer to a scoring request that `read` understands.
+
+        Raises:
+            RequestError: the request is refused, with the status and the reason.
+        """
+        if not self.ready:
+            raise RequestError(503, "not_ready", "the model is not loaded yet; try again")
+        limits = self.limits
+        if self._waiting >= limits.max_in_flight:
+            raise RequestError(503, "overload", "too many requests in flight; try again")
+        self._waiting += 1
+        try:
+            body = await call.body(limit=limits.max_body_bytes, seconds=limits.body_seconds)
+            if len(body) > SMALL_BODY:
+                question = await self._in_thread(lambda: read(body))
+            else:
+                question = read(body)
+            seconds = len(question.rows) * self._row_seconds
+            if self._fast and seconds < AT_ONCE and not question.explain:
+                return self._answer(question, call)
+            return await self._in_thread(lambda: self._answer(question, call))
+        finally:
+            self._waiting -= 1
+
+    def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _answer(self, question: Question, call: "Call") -> bytes:
+        rows = question.rows
+        started = time.perf_counter()
+        try:
+            scores = self.scorer.score(rows.columns)
+        except ScoringError as error:
+            raise bad("not_scorable", str(error)) from error
+        seconds = (time.perf_counter() - started) / len(rows)
+        self._row_seconds += (seconds - self._row_seconds) / 16
+        content = question.present(scores)
+        if question.explain:
+            content["explanations"] = self._explanations(rows)
+        answer = encode(content)
+        if not call.is_probe:
+            self._record(rows, scores, call.request_id)
+        return answer
+
+    def _explanations(self, rows: Rows) -> Any:
+        try:
+            return self.scorer.explain(rows.columns).to_json()  # type: ignore[attr-defined]
+        except NotExplainableError as error:
+            raise bad("not_explainable", str(error)) from error
+
+    def _record(self, rows: Rows, scores: Scores, request_id: str) -> None:
+        if self.recorder is None:
+            self.metrics.observe(rows.columns, scores)
+        else:
+            self.recorder.submit(
+                rows.columns,
+                scores,
+                when=time.time(),
+                request_id=request_id,
+                entities=rows.entities,
+            )
