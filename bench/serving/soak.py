@@ -14,7 +14,7 @@ import contenders
 import model
 import report
 import session
-from processes import cores
+from processes import cores, end_in_order
 
 PARTS = 5
 SHARE = 0.6
@@ -26,6 +26,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--requests", type=int, default=200_000)
     asked = options.parse_args()
+    end_in_order()
     server_core, load_core = cores()
     with tempfile.TemporaryDirectory(prefix="bench-model-") as folder:
         trained = model.train(Path(folder))
