@@ -18,7 +18,7 @@ import environments
 import model
 import packages
 import report
-from processes import cores
+from processes import cores, end_in_order
 from session import TOLERANCE, ContenderError
 
 LIMIT = 150.0
@@ -50,6 +50,7 @@ class Start:
 
 def main():
     asked = parser().parse_args()
+    end_in_order()
     server_core, _ = cores()
     with tempfile.TemporaryDirectory(prefix="bench-cold-") as name:
         folder = Path(name)

@@ -54,7 +54,6 @@ class Contender:
     """Of a decoded response, the probability of the positive class of each row; for the echo,
     the values that were sent."""
     environment: Callable[[Seat], dict] = lambda seat: {}
-    headers: str = ""
     records: bool | None = None
     """It leaves profiles that must hold every row it was sent, or none of them."""
 
@@ -63,7 +62,7 @@ class Contender:
         body = json.dumps(self.body(batch), separators=(",", ":")).encode()
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            f"{self.headers}Content-Length: {len(body)}\r\n\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 
@@ -157,7 +156,7 @@ ALL = (
     Contender(
         "ours",
         (),
-        ours.command,
+        ours.recorded,
         "/invocations",
         dataframe_split,
         lambda answer: [pair[-1] for pair in answer["probabilities"]],
@@ -166,11 +165,10 @@ ALL = (
     Contender(
         "ours-unrecorded",
         (),
-        ours.command,
+        ours.unrecorded,
         "/invocations",
         dataframe_split,
         lambda answer: [pair[-1] for pair in answer["probabilities"]],
-        headers=ours.UNRECORDED,
         records=False,
     ),
     Contender(

@@ -126,9 +126,12 @@ def batches(pool, expected, size):
 
 def save_mlflow(estimator, folder, example):
     """As MLflow's own guide does, with a signature; the model answers with probabilities."""
+    import logging
+
     import mlflow
     from mlflow.models import infer_signature
 
+    logging.getLogger("mlflow").setLevel(logging.ERROR)  # it warns of pickles, which these are
     mlflow.sklearn.save_model(
         estimator,
         folder,

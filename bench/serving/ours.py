@@ -4,39 +4,57 @@ import sys
 from datetime import UTC, datetime
 from time import sleep
 
+from mlops_assets.deployment.supervision import SUPERVISOR
 from mlops_assets.deployment.targets.base import Release, TargetContext
-from mlops_assets.deployment.targets.local import SUPERVISOR, Local
-from mlops_assets.serving import bundle, endpoint, profile
-from mlops_assets.serving.app import PROBE_HEADER
+from mlops_assets.deployment.targets.local import Local
+from mlops_assets.monitoring import views
+from mlops_assets.serving import bundle, endpoint
+from mlops_assets.serving.endpoint import Desired
+from mlops_assets.serving.recording import Recording
 
-UNRECORDED = f"{PROBE_HEADER}: bench\r\n"
-"""A request with this header is answered like any other, and neither profiled nor counted."""
 WINDOW_SECONDS = 86_400
 
 
-def command(seat):
+def recorded(seat):
     """The supervisor, on a request as the local target renders it."""
-    context = TargetContext(
-        state=seat.folder,
-        profiles_url=str(profiles(seat)),
-        window_seconds=WINDOW_SECONDS,
-        environment={},
-        now=lambda: datetime.now(UTC),
-        sleep=sleep,
-    )
-    release = Release("bench", 1, seat.trained.bundle, bundle.digest(seat.trained.bundle))
-    manifest = Local(kind="local", port=seat.port).render(release, context)
-    desired = endpoint.Desired(**manifest, generation=1)
-    endpoint.write(seat.folder / endpoint.DESIRED, desired)
-    return [sys.executable, "-P", "-m", SUPERVISOR, seat.folder]
+    return _supervisor(seat, _rendered(seat))
+
+
+def unrecorded(seat):
+    """The same, and nothing is kept of the traffic."""
+    return _supervisor(seat, {**_rendered(seat), "recording": None})
 
 
 def profiled_rows(seat):
     """How many rows are in the profiles that the endpoint left."""
-    files = sorted(profiles(seat).rglob("*.bin"))
-    views = [profile.deserialize(path.read_bytes()) for path in files]
-    return profile.rows(profile.merge(views)) if views else 0
+    files = sorted(_profiles(seat).rglob("*.bin"))
+    found = [views.deserialize(path.read_bytes()) for path in files]
+    return views.rows(views.merge(found)) if found else 0
 
 
-def profiles(seat):
+def _rendered(seat):
+    context = TargetContext(
+        state=seat.folder,
+        environment={},
+        variables={},
+        now=lambda: datetime.now(UTC),
+        sleep=sleep,
+    )
+    release = Release(
+        "bench",
+        1,
+        seat.trained.bundle,
+        bundle.digest(seat.trained.bundle),
+        Recording(str(_profiles(seat)), WINDOW_SECONDS),
+    )
+    return Local(kind="local", port=seat.port).render(release, context)
+
+
+def _supervisor(seat, manifest):
+    desired = Desired.from_json({**manifest, "generation": 1})
+    endpoint.write(seat.folder / endpoint.DESIRED, desired)
+    return [sys.executable, "-P", "-m", SUPERVISOR, seat.folder]
+
+
+def _profiles(seat):
     return seat.folder / "profiles"

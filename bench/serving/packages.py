@@ -11,7 +11,6 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 SERVING = (
     "arro3-core",
     "arro3-io",
-    "flatbuffers",
     "fsspec",
     "msgspec",
     "numpy",
@@ -26,6 +25,8 @@ PEER = ("mlflow>=3.17,<3.18", "scikit-learn", "pandas", "numpy")
 PRUNED_FOLDERS = ("tests", "__pycache__", "include", "bin")
 PRUNED_FILES = ("*.pyi", "*.pxd", "*.pyx", "*.c", "*.h", "*.hpp", "*.a")
 ONNXRUNTIME_TOOLS = ("tools", "transformers", "quantization", "datasets")
+ONNXRUNTIME_LIBRARY = "libonnxruntime.so*"
+"""For programs in C; Python's module carries its own copy."""
 
 
 def ours(python, folder):
@@ -34,6 +35,8 @@ def ours(python, folder):
     environments.install(python, wanted, "--no-deps", "--target", folder)
     for name in ONNXRUNTIME_TOOLS:
         shutil.rmtree(folder / "onnxruntime" / name, ignore_errors=True)
+    for path in (folder / "onnxruntime" / "capi").glob(ONNXRUNTIME_LIBRARY):
+        path.unlink()
     room = folder / "mlops_assets"
     room.mkdir()
     shutil.copy(PROJECT / "mlops_assets" / "__init__.py", room)

@@ -7,6 +7,7 @@ or parent they give themselves: by it they are found again, and only they.
 import os
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ def cores():
     """The core for servers and the one for the load; the same twice where there is only one."""
     mine = sorted(os.sched_getaffinity(0))
     return mine[0], mine[-1]
+
+
+def end_in_order():
+    """A SIGTERM ends this process as Ctrl-C does, its servers first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ COLUMNS = {
     "p99_fixed": ("p99 ms at 1,000/s", "{:.2f}"),
     "cpu": ("CPU µs/request", "{:,.0f}"),
     "rate_100": ("req/s, 100 rows, c=8", "{:,.0f}"),
+    "cpu_100": ("CPU µs/request, 100 rows", "{:,.0f}"),
     "memory": ("memory MB", "{:.0f}"),
     "whole": ("all processes MB", "{:.0f}"),
     "start": ("start s", "{:.2f}"),
@@ -63,11 +64,11 @@ def claims(rounds):
     """All of them, judged."""
     return [
         *(
-            at_least(rounds, "rate", other, bound, "requests/s at one row")
+            at_least(rounds, "rate", "cpu", other, bound, "requests/s at one row")
             for other, bound in ((MLFLOW, 50), ("mlserver-sklearn", 25), ("mlserver-mlflow", 25),
                                  ("kserve", 25))
         ),
-        at_least(rounds, "rate_100", MLFLOW, 10, "rows/s at 100 rows a request"),
+        at_least(rounds, "rate_100", "cpu_100", MLFLOW, 10, "rows/s at 100 rows a request"),
         below(rounds, "p50_alone", ECHO, 3, "p50 of one caller"),
         below(rounds, "p99", BARE, 3, "p99 of 8 callers"),
         below(rounds, "p99_fixed", BARE, 3, "p99 at 1,000 requests/s"),
@@ -77,10 +78,13 @@ def claims(rounds):
     ]  # fmt: skip
 
 
-def at_least(rounds, figure, other, bound, what):
-    ratio = rounds.ratio(figure, OURS, other)
+def at_least(rounds, rate, cpu, other, bound, what):
+    """Judged by requests per second; processor time, which noise moves less, is told beside it."""
+    ratio, spent = rounds.ratio(rate, OURS, other), rounds.ratio(cpu, other, OURS)
     said = f"{what}: at least {bound} times {other}'s"
-    return Claim(said, shown(ratio, "{:.1f} times"), None if ratio is None else ratio >= bound)
+    if ratio is None:
+        return Claim(said, "not measured", None)
+    return Claim(said, f"{ratio:.1f} times, on {spent:.1f} times less CPU each", ratio >= bound)
 
 
 def below(rounds, figure, other, bound, what):

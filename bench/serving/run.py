@@ -17,11 +17,12 @@ import environments
 import model
 import report
 import session
-from processes import cores
+from processes import cores, end_in_order
 
 
 def main():
     asked = parser().parse_args()
+    end_in_order()
     chosen = [c for c in contenders.ALL if not asked.only or c.name in asked.only]
     absent = {}
     pythons = prepare(chosen, asked.environments, absent)

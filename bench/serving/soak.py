@@ -14,7 +14,7 @@ import contenders
 import model
 import report
 import session
-from processes import cores
+from processes import cores, end_in_order
 
 PARTS = 5
 SHARE = 0.6
@@ -26,6 +26,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--requests", type=int, default=200_000)
     asked = options.parse_args()
+    end_in_order()
     server_core, load_core = cores()
     with tempfile.TemporaryDirectory(prefix="bench-model-") as folder:
         trained = model.train(Path(folder))
@@ -38,27 +39,26 @@ def main():
 
 def soak(trained, requests, *, core):
     """The claims; whatever breaks the run breaks the one it belongs to."""
-    ours = contenders.ALL[0]
-    answered, memory = f"{requests:,} requests are answered, rightly where it was checked", []
+    (ours,) = (one for one in contenders.ALL if one.records)
+    memory = []
+    answered = f"{requests:,} requests are answered, rightly where it was checked"
     counted = "the profiles hold exactly the rows that were sent"
     try:
         with session.running(ours, Path(sys.executable), trained, core) as (one, _):
             one.verify()
-            for part in steady(one, requests):
-                memory.append(part)
+            memory.extend(steady(one, requests))
     except session.ProfileError as error:
         profiles = report.Claim(counted, str(error), False)
     except session.ContenderError as error:
         return [report.Claim(answered, str(error), False)]
     else:
         profiles = report.Claim(counted, f"{one.rows:,}", True)
-    growth = memory[-1] - memory[0]
     return [
         report.Claim(answered, "no error", True),
         report.Claim(
             f"the worker grows by at most {ALLOWANCE:g} MB from 20% to 100% of the requests",
             f"{memory[0]:.1f} MB to {memory[-1]:.1f} MB",
-            growth <= ALLOWANCE,
+            memory[-1] - memory[0] <= ALLOWANCE,
         ),
         profiles,
     ]
