@@ -25,6 +25,7 @@ def _answers_probe(experiment: Experiment, kind: str) -> dg.AssetChecksDefinitio
         description="The live endpoint answers the golden requests of the deployed version with "
         "the predictions of training time.",
     )
+    @names.inspected_once
     def answers_probe(
         endpoint: Endpoint, model_registry: dg.ResourceParam[ModelRegistry]
     ) -> dg.AssetCheckResult:
