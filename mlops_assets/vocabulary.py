@@ -65,16 +65,16 @@ def deploy_job(experiment: str) -> str:
     return f"{experiment}__deploy"
 
 
-def monitor_job(experiment: str) -> str:
-    return f"{experiment}__monitor"
+def monitor_job(window: str) -> str:
+    return f"monitor_every_{window}"
 
 
 def retrain_schedule(experiment: str) -> str:
     return f"{experiment}__retrain_schedule"
 
 
-def monitor_schedule(experiment: str) -> str:
-    return f"{experiment}__monitor_schedule"
+def monitor_schedule(window: str) -> str:
+    return f"monitor_every_{window}_schedule"
 
 
 def root_run(context: dg.AssetExecutionContext) -> str:
