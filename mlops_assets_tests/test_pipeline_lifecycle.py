@@ -162,7 +162,7 @@ def monitored(project, *, rows):
             result = jobs.execute(
                 instance,
                 jobs.definitions(project.settings, experiment(project)),
-                names.monitor_job("churn"),
+                names.monitor_job("hour"),
                 run_id=jobs.new_run_id(),
                 ops={},
                 listen=lambda _: None,

@@ -224,8 +224,8 @@ def _send_sample(
     else:
         click.echo(f"predicted  {sent.mean:.4g} on average")
     click.echo(
-        f"Profiles reach the store within seconds; {experiment.name}__monitor judges them: by its "
-        "schedule while `make dev` runs, or by hand from its page in the UI."
+        "Profiles reach the store within seconds. They are judged by a schedule while `make dev` "
+        f"runs, or when {experiment.name}/serving_profile is materialized by hand in the UI."
     )
 
 

@@ -26,6 +26,7 @@ def _answers_probe(experiment: Experiment, target: Target) -> dg.AssetChecksDefi
         description="The live endpoint answers the golden requests of the deployed version with "
         "the predictions of training time.",
     )
+    @names.inspected_once
     def answers_probe(
         endpoint: Endpoint,
         model_registry: dg.ResourceParam[ModelRegistry],

@@ -42,17 +42,15 @@ def build(experiment: Experiment) -> dg.Definitions:
 def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
     spec, task = experiment.training, experiment.task
 
-    @dg.asset(
-        **names.asset_options(
-            experiment,
-            "training",
-            names.TRAINED_MODEL,
-            kinds={"mlflow", "scikitlearn"},
-            description="The pipeline fitted on all training rows with the tuned parameters, "
-            "calibrated and with its decision threshold, logged in MLflow together with the "
-            "serving bundle.",
-            code=spec.fingerprint(),
-        ),
+    @names.asset(
+        experiment,
+        "training",
+        names.TRAINED_MODEL,
+        kinds={"mlflow", "scikitlearn"},
+        description="The pipeline fitted on all training rows with the tuned parameters, "
+        "calibrated and with its decision threshold, logged in MLflow together with the "
+        "serving bundle.",
+        code=spec.fingerprint(),
         ins={
             "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
             "tuned": dg.AssetIn(names.asset_key(experiment.name, names.TUNED_HYPERPARAMETERS)),
@@ -158,16 +156,14 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
 def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
     spec, task = experiment.training, experiment.task
 
-    @dg.asset(
-        **names.asset_options(
-            experiment,
-            "training",
-            names.EVALUATION,
-            kinds={"mlflow"},
-            description="Metrics with bootstrap confidence intervals on the held-out rows, by "
-            "slice, and beside the champion; computed from the logged bundle.",
-            code=spec.fingerprint(),
-        ),
+    @names.asset(
+        experiment,
+        "training",
+        names.EVALUATION,
+        kinds={"mlflow"},
+        description="Metrics with bootstrap confidence intervals on the held-out rows, by "
+        "slice, and beside the champion; computed from the logged bundle.",
+        code=spec.fingerprint(),
         ins={
             "trained_model": dg.AssetIn(names.asset_key(experiment.name, names.TRAINED_MODEL)),
             "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
