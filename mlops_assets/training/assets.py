@@ -24,6 +24,7 @@ from mlops_assets.modeling.folds import SPLIT, TEST, TRAIN
 from mlops_assets.modeling.metrics import estimate, stratified
 from mlops_assets.modeling.scoring import fetched
 from mlops_assets.modeling.tasks import metrics_for
+from mlops_assets.modeling.threads import threads_for
 from mlops_assets.serving.bundle import BundleError, Manifest
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets.training import card, commit, evaluation, export, fitting, plots
@@ -102,9 +103,10 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
                 )
             except (fitting.FittingError, BundleError) as error:
                 raise dg.Failure(f"{experiment.name}: {error}", allow_retries=False) from error
-            parity = export.parity(exported.folder, test, answered(test))
-            bundle_uri = model_registry.log_folder(run_id, exported.folder, BUNDLE_PATH)
-            model_uri = _log_model(model_registry, run_id, fitted.estimator, train, schema)
+            with threads_for(len(test)):
+                parity = export.parity(exported.folder, test, answered(test))
+                bundle_uri = model_registry.log_folder(run_id, exported.folder, BUNDLE_PATH)
+                model_uri = _log_model(model_registry, run_id, fitted.estimator, train, schema)
             model_registry.log(
                 run_id,
                 parameters={"estimator": spec.estimator, **parameters},
