@@ -82,6 +82,7 @@ class Recorder:
         self._queue: deque[Answered] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._asked: deque[threading.Event] = deque()
         self._closing = False
         self._profiles: dict[datetime, Profile] = {}
         self._outbox = Outbox(spool, bounds=bounds, endpoint_url=recording.endpoint_url)
@@ -132,6 +133,15 @@ class Recorder:
         if 2 * pending > self._most_pending:
             self._wake.set()
 
+    def flush(self, patience: float) -> bool:
+        """Bring everything to the store now, for a process that may be frozen at any moment;
+        whether it has it within `patience` seconds."""
+        end = time.monotonic() + patience
+        done = threading.Event()
+        self._asked.append(done)
+        self._wake.set()
+        return done.wait(patience) and self._outbox.wait(end - time.monotonic())
+
     def close(self) -> None:
         """Record what was handed over; returns when it is on the store or on local disk."""
         with self._lock:
@@ -147,11 +157,14 @@ class Recorder:
         while not self._closing:
             self._wake.wait(self._bounds.batch_seconds)
             self._wake.clear()
+            asked = [self._asked.popleft() for _ in range(len(self._asked))]
             self._record()
             now = time.monotonic()
-            if now - flushed >= self._flush_seconds():
+            if asked or now - flushed >= self._flush_seconds():
                 self._flush()
                 flushed = now
+            for done in asked:
+                done.set()
         self._record()
         self._flush()
 
