@@ -68,8 +68,8 @@ def _tables(grove: Grove) -> tuple["Array", "Array"]:
     """
     import numpy as np
 
-    nodes, weights = np.polynomial.legendre.leggauss(max(1, (grove.longest + 1) // 2))
-    t = (nodes + 1) / 2
+    knots, weights = np.polynomial.legendre.leggauss(max(1, (grove.longest + 1) // 2))
+    t = (knots + 1) / 2
     z, weight = grove.shares[:, None], weights / 2 / (1 - t)
     u = 1 / (t + (1 - t) * z)
     before = u.take(grove.previous, axis=0)
