@@ -34,32 +34,27 @@ def contributions(grove: Grove, matrix: "Array") -> "Array":
     import numpy as np
 
     ratio, slope = _tables(grove)
+    nodes, points = len(grove.share), ratio.shape[1]
     result = np.empty((len(grove.columns), len(matrix), len(grove.outputs)))
-    rows = max(1, CHUNK // (ratio.size // 3))
+    rows = max(1, min(len(matrix), CHUNK // (points * nodes)))
+    # Asked for once, as fresh pages cost as much as the arithmetic; "clip" writes there directly.
+    room = np.empty((3, nodes * rows * points))
     for start in range(0, len(matrix), rows):
-        some = slice(start, start + rows)
-        _explain(grove, _states(grove, matrix[some].T), ratio, slope, out=result[:, some])
+        states = _states(grove, matrix[start : start + rows].T)
+        product, below, weight = room[:, : states.size * points].reshape(3, *states.shape, points)
+        ratio.take(states, axis=0, out=product, mode="clip")
+        slope.take(states, axis=0, out=weight, mode="clip")
+        for inner, true, false in grove.levels:
+            above = product.take(inner, axis=0)
+            product[true] *= above
+            product[false] *= above
+        for output, value in enumerate(grove.value):
+            np.multiply(product, value[:, None, None], out=below)
+            for inner, true, false in reversed(grove.levels):
+                below[inner] = below[true] + below[false]
+            effect = np.einsum("inp,inp->in", below, weight).take(grove.by_column, axis=0)
+            result[:, start : start + rows, output] = np.add.reduceat(effect, grove.starts)
     return result
-
-
-def _explain(
-    grove: Grove, states: "Array", ratio: "Array", slope: "Array", *, out: "Array"
-) -> None:
-    """Fill (tested, n, k) for the rows whose (nodes, n) states these are."""
-    import numpy as np
-
-    product = ratio.take(states, axis=0)
-    for inner, true, false in grove.levels:
-        above = product.take(inner, axis=0)
-        product[true] *= above
-        product[false] *= above
-    weight = slope.take(states, axis=0)
-    for output, value in enumerate(grove.value):
-        below = product * value[:, None, None]
-        for inner, true, false in reversed(grove.levels):
-            below[inner] = below[true] + below[false]
-        effect = np.einsum("inp,inp->in", below, weight)
-        np.add.reduceat(effect.take(grove.by_column, axis=0), grove.starts, out=out[..., output])
 
 
 @functools.lru_cache(maxsize=8)
@@ -73,8 +68,8 @@ def _tables(grove: Grove) -> tuple["Array", "Array"]:
     """
     import numpy as np
 
-    nodes, weights = np.polynomial.legendre.leggauss(max(1, (grove.longest + 1) // 2))
-    t = (nodes + 1) / 2
+    knots, weights = np.polynomial.legendre.leggauss(max(1, (grove.longest + 1) // 2))
+    t = (knots + 1) / 2
     z, weight = grove.shares[:, None], weights / 2 / (1 - t)
     u = 1 / (t + (1 - t) * z)
     before = u.take(grove.previous, axis=0)
