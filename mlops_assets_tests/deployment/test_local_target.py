@@ -21,7 +21,8 @@ import pytest
 from mlops_assets.deployment.targets.base import Release, TargetContext, TargetError
 from mlops_assets.deployment.targets.local import Local
 from mlops_assets.gateways.wait import wait_until
-from mlops_assets.serving import bundle, endpoint, profile
+from mlops_assets.monitoring import views
+from mlops_assets.serving import bundle, endpoint
 from mlops_assets_tests.builders import Built, make_bundle
 from mlops_assets_tests.contracts.target import TargetContract
 
@@ -294,10 +295,10 @@ def test_every_row_answered_is_in_a_profile_after_stopping(context, one, two):
     assert ask(live.url, one, 11).status_code == 200
     Local(kind="local").retire("churn", context)
     paths = sorted(Path(context.profiles_url).glob("*/*.bin"))
-    views = [profile.deserialize(path.read_bytes()) for path in paths]
-    by_version = {view.metadata["version"]: profile.rows(view) for view in views}
+    found = [views.deserialize(path.read_bytes()) for path in paths]
+    by_version = {view.metadata["version"]: views.rows(view) for view in found}
     assert by_version == {"1": rows, "2": 11}
-    whole = profile.merge(views).get_column("prediction").to_summary_dict()
+    whole = views.merge(found).get_column("prediction").to_summary_dict()
     assert whole["counts/n"] == rows + 11
 
 
