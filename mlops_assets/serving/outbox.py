@@ -6,6 +6,7 @@ process after a failure or the next one after a crash, changes nothing on the st
 
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -204,7 +205,7 @@ class Outbox:
 
 def _write_local(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
         temporary.replace(path)
