@@ -1,19 +1,19 @@
-"""Writes the serving bundle of a fitted model, and proves that it predicts what the model does."""
+"""Writes the serving bundle of a fitted model."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.gateways.records import Json
 from mlops_assets.modeling.outcome import Outcome
-from mlops_assets.modeling.scoring import opened, records
-from mlops_assets.serving import bundle
+from mlops_assets.modeling.scoring import records
+from mlops_assets.serving import bundle, ensemble
 from mlops_assets.serving.bundle import Golden, Manifest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MODEL_FILE = "model.skops"
+MODEL_FILES = {"onnx": "model.onnx", "sklearn": "model.skops"}
+"""By runtime."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,13 @@ class Exported:
 
 
 def write(
-    folder: Path, estimator: Any, manifest: Manifest, *, golden: "pd.DataFrame", expected: Outcome
+    folder: Path,
+    estimator: Any,
+    manifest: Manifest,
+    *,
+    train: "pd.DataFrame",
+    golden: "pd.DataFrame",
+    expected: Outcome,
 ) -> Exported:
     """Write a sealed bundle into the empty `folder`.
 
@@ -34,15 +40,20 @@ def write(
         folder: an existing, empty folder.
         estimator: fitted, over a frame of the schema's columns.
         manifest: what the model is; file digests are filled in.
+        train: rows it was fitted on.
         golden: rows to replay wherever the bundle is loaded.
         expected: what the estimator says of those rows.
 
     Raises:
         BundleError: the estimator cannot be stored in a format that is safe to load.
+        ConversionError: it does not become an ONNX graph, which the manifest asks for.
     """
-    from mlops_assets.serving.runtimes import sklearn as runtime
+    if manifest.runtime == "onnx":
+        _write_graph(folder, estimator, manifest, train)
+    else:
+        from mlops_assets.serving.runtimes import sklearn as runtime
 
-    runtime.save(estimator, folder / manifest.model_file)
+        runtime.save(estimator, folder / manifest.model_file)
     bundle.write_golden(
         folder,
         Golden(
@@ -64,21 +75,10 @@ def labels(outcome: Outcome, classes: tuple[Any, ...]) -> list[Any]:
     return [classes[int(code)] for code in outcome.predicted]
 
 
-def parity(folder: Path, rows: "pd.DataFrame", expected: Outcome) -> Json:
-    """Load the bundle as an endpoint does, score the rows, and compare.
+def _write_graph(folder: Path, estimator: Any, manifest: Manifest, train: "pd.DataFrame") -> None:
+    from mlops_assets.modeling.conversion.convert import convert
 
-    Returns:
-        `rows`, `max_difference` (of probabilities, or of values relative to the largest), and
-        `label_flips`.
-    """
-    import numpy as np
-
-    answered = opened(folder).outcome(rows)
-    if expected.probabilities is None or answered.probabilities is None:
-        scale = max(1.0, float(np.abs(expected.predicted).max()))
-        difference = np.abs(answered.predicted - expected.predicted).max() / scale
-        flips = 0
-    else:
-        difference = np.abs(answered.probabilities - expected.probabilities).max()
-        flips = int((answered.predicted != expected.predicted).sum())
-    return {"rows": len(rows), "max_difference": float(difference), "label_flips": flips}
+    converted = convert(estimator, schema=manifest.schema, rows=train)
+    (folder / manifest.model_file).write_bytes(converted.model)
+    if converted.explained is not None:
+        ensemble.save(converted.explained, folder)
