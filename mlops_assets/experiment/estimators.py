@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.experiment.document import KeyPath
 from mlops_assets.experiment.problems import suggestion
+from mlops_assets.modeling.conversion import refusal
 from mlops_assets.modeling.pipeline import EstimatorError, estimator_class
 from mlops_assets.tuning.spec import Categorical
 
@@ -24,6 +25,8 @@ def problems(experiment: "Experiment") -> list[tuple[KeyPath, str]]:
     path = experiment.training.estimator
     try:
         found = estimator_class(path, experiment.task)
+        if experiment.training.runtime == "onnx":
+            refusal.check(found())
     except EstimatorError as error:
         return [(ESTIMATOR, str(error))]
     named: list[tuple[KeyPath, str, list[Any]]] = [

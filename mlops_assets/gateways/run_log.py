@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.gateways.records import Metric
@@ -87,13 +86,6 @@ class RunLog(ABC):
 
     def log_figure(self, run_id: str, figure: Any, path: str) -> None:
         self.client.log_figure(run_id, figure, path)
-
-    def log_bytes(self, run_id: str, content: bytes, path: str) -> None:
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / Path(path).name
-            file.write_bytes(content)
-            folder_of_path = str(Path(path).parent)
-            self.client.log_artifact(run_id, str(file), folder_of_path.removeprefix("."))
 
     def log_folder(self, run_id: str, folder: Path, path: str) -> str:
         """Log a folder as artifacts; return its URI."""

@@ -1,6 +1,8 @@
 """The reference profile of a version, and what its endpoints profiled since."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -18,12 +20,8 @@ from mlops_assets.gateways.records import (
     ServingProfile,
     TrainingSet,
 )
-from mlops_assets.modeling.folds import SPLIT, TEST
-from mlops_assets.modeling.scoring import columns, fetched
 from mlops_assets.monitoring import views
-
-CHUNK = 50_000
-"""Rows handed to the sketches at once."""
+from mlops_assets.serving.bundle import REFERENCE_PROFILE
 
 # Inputs by keyword have no annotation to take the type from; its name must differ from the one
 # Dagster gives to annotations.
@@ -46,7 +44,7 @@ def _reference_profile(experiment: Experiment) -> dg.AssetsDefinition:
         names.REFERENCE_PROFILE,
         kinds={"whylogs"},
         description="What the version saw at training time, and what it says of held-out "
-        "rows: the distributions that traffic is compared with. Stored with the version.",
+        "rows: the distributions that traffic is compared with. Comes with the version's bundle.",
         code=experiment.features.fingerprint(),
         ins={
             "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
@@ -59,24 +57,19 @@ def _reference_profile(experiment: Experiment) -> dg.AssetsDefinition:
         data_store: dg.ResourceParam[DataStore],
         model_registry: dg.ResourceParam[ModelRegistry],
     ) -> dg.MaterializeResult[ReferenceProfile]:
-        from mlops_assets.serving.profile import Profile
-
-        rows = data_store.read_table(training_set.url)
-        with fetched(model_registry, version.bundle_uri) as model:
-            schema = model.scorer.manifest.schema
-            profile = Profile(schema, when=datetime.now(UTC))
-            for start in range(0, len(rows), CHUNK):
-                chunk = rows.iloc[start : start + CHUNK]
-                held_out = chunk[SPLIT] == TEST
-                profile.track(columns(chunk[~held_out], schema), None)
-                if held_out.any():
-                    asked = columns(chunk[held_out], schema)
-                    profile.track(asked, model.scorer.score(asked))
-        content = profile.serialize()
+        with TemporaryDirectory() as folder:
+            file = model_registry.download(version.bundle_uri, Path(folder)) / REFERENCE_PROFILE
+            if not file.exists():
+                raise dg.Failure(
+                    f"{experiment.name}: version {version.version} holds no reference profile; "
+                    "it was trained by an older program, train again",
+                    allow_retries=False,
+                )
+            content = file.read_bytes()
         url = data_store.write_bytes(reference_path(experiment.name, version.version), content)
-        model_registry.log_bytes(version.run_id, content, "reference_profile/profile.bin")
         model_registry.tag_version(version.name, version.version, {"mlops.reference_profile": url})
-        record = ReferenceProfile(url=url, rows=len(rows), version=version.version)
+        rows = training_set.train_rows + training_set.test_rows
+        record = ReferenceProfile(url=url, rows=rows, version=version.version)
         return dg.MaterializeResult(
             value=record,
             metadata={

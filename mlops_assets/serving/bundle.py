@@ -17,6 +17,8 @@ from mlops_assets.serving.schema import InputSchema
 FORMAT = 2
 MANIFEST = "manifest.json"
 GOLDEN = "golden.json"
+REFERENCE_PROFILE = "reference_profile.bin"
+"""Distributions at training time, in whylogs' format."""
 
 Task = Literal["binary_classification", "multiclass_classification", "regression"]
 

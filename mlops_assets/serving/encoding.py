@@ -43,6 +43,8 @@ class InputEncoding:
             ]
             for name, known in zip(self.names, self.categories, strict=True)
         ]
+        if len(encoded[0]) == 1:  # the usual request, in half the time
+            return np.array([*zip(*encoded, strict=True)], dtype=np.float64)
         return np.ascontiguousarray(np.array(encoded, dtype=np.float64).T)
 
     def to_json(self) -> list[dict[str, Any]]:

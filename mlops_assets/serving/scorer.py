@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Columns = dict[str, list[Any]]
 
-RUNTIMES = ("sklearn",)
+RUNTIMES = ("onnx", "sklearn")
 OUTPUTS = ("prediction", "probability")
 """Names of the outputs in profiles; no input may bear them."""
 TOLERANCE = 1e-6
@@ -79,14 +79,12 @@ class Scorer:
             values = self._predict(columns)
         except (ValueError, OverflowError) as error:
             raise ScoringError(f"the model cannot score these values: {error}") from error
+        regression = self.manifest.task == "regression"
+        if not _finite(values):
+            what = "prediction" if regression else "probability"
+            raise ScoringError(f"these values lead to a {what} that is not finite")
         rows: list[Any] = values.tolist()
-        if self.manifest.task == "regression":
-            if not all(map(math.isfinite, rows)):
-                raise ScoringError("these values lead to a prediction that is not finite")
-            return Scores(rows, [])
-        if not all(math.isfinite(p) for row in rows for p in row):
-            raise ScoringError("these values lead to a probability that is not finite")
-        return Scores([self._label(row) for row in rows], rows)
+        return Scores(rows, []) if regression else Scores(self._labels(values, rows), rows)
 
     def explain(self, columns: Columns) -> Explanation:
         """What moved the predictions for the n rows of `columns`, which follow the schema.
@@ -128,11 +126,11 @@ class Scorer:
                 raise BundleError(f"{self.folder}: golden requests are answered with other labels")
         self._compare(expected, answered)
 
-    def _label(self, probabilities: list[float]) -> Any:
-        threshold = self.manifest.threshold
+    def _labels(self, values: "np.ndarray", rows: list[list[float]]) -> list[Any]:
+        classes, threshold = self.manifest.classes, self.manifest.threshold
         if self.manifest.task == "binary_classification" and threshold is not None:
-            return self.manifest.classes[-1 if probabilities[-1] >= threshold else 0]
-        return self.manifest.classes[max(range(len(probabilities)), key=probabilities.__getitem__)]
+            return [classes[-1 if row[-1] >= threshold else 0] for row in rows]
+        return [classes[code] for code in values.argmax(axis=1).tolist()]
 
     def _compare(self, expected: list[list[float]], answered: list[list[float]]) -> None:
         if [len(row) for row in expected] != [len(row) for row in answered]:
@@ -145,3 +143,10 @@ class Scorer:
                     f"{self.folder}: golden request {index} is answered {now}, expected {before}: "
                     "the library versions here differ from those at training time"
                 )
+
+
+def _finite(values: "np.ndarray") -> bool:
+    """The sum of finite values is finite, unless it overflows."""
+    import numpy as np
+
+    return math.isfinite(values.sum()) or bool(np.isfinite(values).all())

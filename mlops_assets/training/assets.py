@@ -1,6 +1,5 @@
 """The fitted model in MLflow with its serving bundle, and what the held-out rows say of it."""
 
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,12 +21,13 @@ from mlops_assets.gateways.records import (
 from mlops_assets.modeling.figures import as_markdown
 from mlops_assets.modeling.folds import SPLIT, TEST, TRAIN
 from mlops_assets.modeling.metrics import estimate, stratified
+from mlops_assets.modeling.pipeline import EstimatorError
 from mlops_assets.modeling.scoring import fetched
 from mlops_assets.modeling.tasks import metrics_for
 from mlops_assets.modeling.threads import threads_for
-from mlops_assets.serving.bundle import BundleError, Manifest
+from mlops_assets.serving.bundle import BundleError
 from mlops_assets.serving.schema import InputSchema
-from mlops_assets.training import card, commit, evaluation, export, fitting, plots
+from mlops_assets.training import card, commit, evaluation, export, fitting, parity, plots
 from mlops_assets.training.comparison import with_champion
 
 if TYPE_CHECKING:
@@ -93,18 +93,18 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
                     schema=schema,
                     threshold=fitted.threshold,
                 )
-                golden = evaluation.golden_rows(test, schema)
                 exported = export.write(
                     Path(temporary),
                     fitted.estimator,
-                    _manifest(experiment, training_set, fitted.threshold, run_id, code),
-                    golden=golden,
-                    expected=answered(golden),
+                    export.manifest(experiment, training_set, fitted.threshold, run_id, code),
+                    train=train,
+                    test=test,
+                    answered=answered,
                 )
-            except (fitting.FittingError, BundleError) as error:
+                proven = parity.prove(exported.folder, test, answered)
+            except (fitting.FittingError, EstimatorError, BundleError) as error:
                 raise dg.Failure(f"{experiment.name}: {error}", allow_retries=False) from error
             with threads_for(len(test)):
-                parity = export.parity(exported.folder, test, answered(test))
                 bundle_uri = model_registry.log_folder(run_id, exported.folder, BUNDLE_PATH)
                 model_uri = _log_model(model_registry, run_id, fitted.estimator, train, schema)
             model_registry.log(
@@ -134,7 +134,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
             bundle_uri=bundle_uri,
             bundle_digest=exported.digest,
             threshold=fitted.threshold,
-            parity=parity,
+            parity=proven,
             parameters=parameters,
             code_version=code,
             data_digest=training_set.digest,
@@ -248,29 +248,6 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
         )
 
     return evaluation_asset
-
-
-def _manifest(
-    experiment: Experiment,
-    training_set: TrainingSet,
-    threshold: float | None,
-    run_id: str,
-    code: str,
-) -> Manifest:
-    return Manifest(
-        model=experiment.model_name,
-        run_id=run_id,
-        task=experiment.task,
-        runtime="sklearn",
-        model_file=export.MODEL_FILE,
-        schema=InputSchema.from_json(list(training_set.schema)),
-        classes=training_set.classes,
-        threshold=threshold,
-        data_digest=training_set.digest,
-        code_version=code,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        files={},
-    )
 
 
 def _log_model(

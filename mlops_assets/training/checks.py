@@ -19,7 +19,9 @@ def _serving_matches_training(experiment: Experiment) -> dg.AssetChecksDefinitio
         asset=names.asset_key(experiment.name, names.TRAINED_MODEL),
         blocking=True,
         description="The serving bundle, loaded as an endpoint loads it, gives the estimator's "
-        f"predictions on every held-out row: within {TOLERANCE:g}, and no label differs.",
+        "predictions on every held-out row, and on rows made to find a difference: missing values, "
+        "unseen categories, extreme numbers, and the splits of the model with their neighbouring "
+        f"numbers. Within {TOLERANCE:g}, and no label differs.",
     )
     @names.inspected_once
     def serving_matches_training(trained_model: TrainedModel) -> dg.AssetCheckResult:
@@ -27,7 +29,8 @@ def _serving_matches_training(experiment: Experiment) -> dg.AssetChecksDefinitio
         return dg.AssetCheckResult(
             passed=parity["max_difference"] <= TOLERANCE and parity["label_flips"] == 0,
             description=f"{parity['rows']} rows: largest difference "
-            f"{parity['max_difference']:.2g}, {parity['label_flips']} labels differ",
+            f"{parity['max_difference']:.2g}, {parity['label_flips']} labels differ; "
+            f"{parity['refused']} rows left out that the estimator itself refuses",
             metadata=parity,
         )
 

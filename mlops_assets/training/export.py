@@ -1,19 +1,29 @@
-"""Writes the serving bundle of a fitted model, and proves that it predicts what the model does."""
+"""Writes the serving bundle of a fitted model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.gateways.records import Json
+from mlops_assets.experiment.model import Experiment
+from mlops_assets.gateways.records import TrainingSet
 from mlops_assets.modeling.outcome import Outcome
-from mlops_assets.modeling.scoring import opened, records
-from mlops_assets.serving import bundle
+from mlops_assets.modeling.scoring import columns, records
+from mlops_assets.serving import bundle, ensemble
 from mlops_assets.serving.bundle import Golden, Manifest
+from mlops_assets.serving.profile import Profile
+from mlops_assets.serving.schema import InputSchema
+from mlops_assets.serving.scorer import Scores
+from mlops_assets.training.evaluation import golden_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MODEL_FILE = "model.skops"
+MODEL_FILES = {"onnx": "model.onnx", "sklearn": "model.skops"}
+"""By runtime."""
+CHUNK = 50_000
+"""Rows handed to the sketches at once."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +35,39 @@ class Exported:
     digest: str
 
 
+def manifest(
+    experiment: Experiment,
+    training_set: TrainingSet,
+    threshold: float | None,
+    run_id: str,
+    code: str,
+) -> Manifest:
+    """What a bundle says of its model, before it is sealed."""
+    return Manifest(
+        model=experiment.model_name,
+        run_id=run_id,
+        task=experiment.task,
+        runtime=experiment.training.runtime,
+        model_file=MODEL_FILES[experiment.training.runtime],
+        schema=InputSchema.from_json(list(training_set.schema)),
+        classes=training_set.classes,
+        threshold=threshold,
+        entity=experiment.features.entity,
+        data_digest=training_set.digest,
+        code_version=code,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        files={},
+    )
+
+
 def write(
-    folder: Path, estimator: Any, manifest: Manifest, *, golden: "pd.DataFrame", expected: Outcome
+    folder: Path,
+    estimator: Any,
+    manifest: Manifest,
+    *,
+    train: "pd.DataFrame",
+    test: "pd.DataFrame",
+    answered: Callable[["pd.DataFrame"], Outcome],
 ) -> Exported:
     """Write a sealed bundle into the empty `folder`.
 
@@ -34,25 +75,22 @@ def write(
         folder: an existing, empty folder.
         estimator: fitted, over a frame of the schema's columns.
         manifest: what the model is; file digests are filled in.
-        golden: rows to replay wherever the bundle is loaded.
-        expected: what the estimator says of those rows.
+        train: rows it was fitted on.
+        test: rows held out; some become the golden requests.
+        answered: what the estimator says of rows.
 
     Raises:
         BundleError: the estimator cannot be stored in a format that is safe to load.
+        ConversionError: it does not become an ONNX graph, which the manifest asks for.
     """
-    from mlops_assets.serving.runtimes import sklearn as runtime
+    if manifest.runtime == "onnx":
+        _write_graph(folder, estimator, manifest, train)
+    else:
+        from mlops_assets.serving.runtimes import sklearn as runtime
 
-    runtime.save(estimator, folder / manifest.model_file)
-    bundle.write_golden(
-        folder,
-        Golden(
-            records=tuple(records(golden, manifest.schema)),
-            predictions=tuple(labels(expected, manifest.classes)),
-            probabilities=()
-            if expected.probabilities is None
-            else tuple(tuple(row) for row in expected.probabilities.tolist()),
-        ),
-    )
+        runtime.save(estimator, folder / manifest.model_file)
+    _write_golden(folder, manifest, golden_rows(test, manifest.schema), answered)
+    _write_profile(folder, manifest, train, test, answered(test))
     sealed = bundle.seal(folder, manifest)
     return Exported(folder, sealed, bundle.digest(folder))
 
@@ -64,21 +102,51 @@ def labels(outcome: Outcome, classes: tuple[Any, ...]) -> list[Any]:
     return [classes[int(code)] for code in outcome.predicted]
 
 
-def parity(folder: Path, rows: "pd.DataFrame", expected: Outcome) -> Json:
-    """Load the bundle as an endpoint does, score the rows, and compare.
+def _write_golden(
+    folder: Path,
+    manifest: Manifest,
+    rows: "pd.DataFrame",
+    answered: Callable[["pd.DataFrame"], Outcome],
+) -> None:
+    scores = _scores(answered(rows), manifest)
+    bundle.write_golden(
+        folder,
+        Golden(
+            records=tuple(records(rows, manifest.schema)),
+            predictions=tuple(scores.predictions),
+            probabilities=tuple(tuple(row) for row in scores.probabilities),
+        ),
+    )
 
-    Returns:
-        `rows`, `max_difference` (of probabilities, or of values relative to the largest), and
-        `label_flips`.
-    """
-    import numpy as np
 
-    answered = opened(folder).outcome(rows)
-    if expected.probabilities is None or answered.probabilities is None:
-        scale = max(1.0, float(np.abs(expected.predicted).max()))
-        difference = np.abs(answered.predicted - expected.predicted).max() / scale
-        flips = 0
-    else:
-        difference = np.abs(answered.probabilities - expected.probabilities).max()
-        flips = int((answered.predicted != expected.predicted).sum())
-    return {"rows": len(rows), "max_difference": float(difference), "label_flips": flips}
+def _write_profile(
+    folder: Path,
+    manifest: Manifest,
+    train: "pd.DataFrame",
+    test: "pd.DataFrame",
+    expected: Outcome,
+) -> None:
+    """The distributions that traffic is compared with: features of all rows, outputs of those the
+    model was not fitted on."""
+    profile = Profile(manifest.schema, when=datetime.fromisoformat(manifest.created_at))
+    for start in range(0, len(train), CHUNK):
+        profile.track(columns(train.iloc[start : start + CHUNK], manifest.schema), None)
+    profile.track(columns(test, manifest.schema), _scores(expected, manifest))
+    (folder / bundle.REFERENCE_PROFILE).write_bytes(profile.serialize())
+
+
+def _scores(outcome: Outcome, manifest: Manifest) -> Scores:
+    probabilities = outcome.probabilities
+    return Scores(
+        labels(outcome, manifest.classes),
+        [] if probabilities is None else probabilities.tolist(),
+    )
+
+
+def _write_graph(folder: Path, estimator: Any, manifest: Manifest, train: "pd.DataFrame") -> None:
+    from mlops_assets.modeling.conversion.convert import convert
+
+    converted = convert(estimator, schema=manifest.schema, rows=train)
+    (folder / manifest.model_file).write_bytes(converted.model)
+    if converted.explained is not None:
+        ensemble.save(converted.explained, folder)

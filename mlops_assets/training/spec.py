@@ -63,6 +63,9 @@ class TrainingSpec(Spec):
     """Classification: how probabilities are calibrated, on out-of-fold predictions."""
     threshold: Literal["f1", "balanced_accuracy", "accuracy"] | float = "f1"
     """Binary: what the decision threshold maximises on out-of-fold predictions, or a fixed one."""
+    runtime: Literal["onnx", "sklearn"] = "onnx"
+    """What executes the model on an endpoint: `onnx`, a graph that answers in microseconds, or
+    `sklearn`, for estimators that do not become such a graph."""
     slices: tuple[str, ...] = ()
     """Columns by whose values the metrics are also reported."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)

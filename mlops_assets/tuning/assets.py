@@ -73,6 +73,7 @@ def objective_factory(
         fixed=training.parameters,
         numeric=training.preprocessing.numeric,
         categorical=training.preprocessing.categorical,
+        runtime=training.runtime,
         seed=experiment.tuning.seed,
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.modeling import pipeline
+from mlops_assets.modeling.conversion import refusal
 from mlops_assets.modeling.folds import LABEL, SPLIT, TRAIN, Fold, folds
 from mlops_assets.modeling.metrics import point
 from mlops_assets.modeling.outcome import Outcome
@@ -39,13 +40,16 @@ class ObjectiveFactory:
     """Parameters that are not searched."""
     numeric: str
     categorical: str
+    runtime: str
+    """What is to execute the model on an endpoint: `onnx` or `sklearn`."""
     seed: int
 
     def __call__(self) -> "Objective":
         """Load the training rows and check that the estimator exists.
 
         Raises:
-            EstimatorError: unknown estimator or fixed parameter, or no probabilities.
+            EstimatorError: unknown estimator or fixed parameter, no probabilities, or nothing
+                that the runtime executes.
         """
         rows = self.store.read_table(self.url)
         train = rows[rows[SPLIT] == TRAIN].reset_index(drop=True)
@@ -55,6 +59,8 @@ class ObjectiveFactory:
                 f"{self.estimator} gives no probabilities, and {self.metric} is judged by them; "
                 "choose a classifier with predict_proba"
             )
+        if self.runtime == "onnx":
+            refusal.check(model[-1])
         parts = folds(train, ordered=self.ordered)
         return Objective(self, train[[*self.schema.names]], train[LABEL].to_numpy(), parts)
 

@@ -116,8 +116,6 @@ def test_what_is_logged_is_there(
     )
     model_registry.log_estimates(run_id, "test", {"roc_auc": Metric(0.8, 0.7, 0.9)})
     model_registry.log_text(run_id, "# card", "model_card.md")
-    model_registry.log_bytes(run_id, b"\x00\x01", "profiles/reference.bin")
-    model_registry.log_bytes(run_id, b"\x02", "top.bin")
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "manifest.json").write_text("{}")
     uri = model_registry.log_folder(run_id, tmp_path / "bundle", "bundle")

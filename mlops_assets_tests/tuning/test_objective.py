@@ -37,6 +37,7 @@ def factory(tmp_path):
             "fixed": {"max_iter": 500},
             "numeric": "auto",
             "categorical": "auto",
+            "runtime": "onnx",
             "seed": 0,
         }
         return ObjectiveFactory(**{**values, **changes}), rows
@@ -109,3 +110,16 @@ def test_missing_values_reach_the_pipeline(factory, tmp_path):
     made, rows = factory(url=str(tmp_path / "gaps.parquet"))
     rows.assign(**{NAMES[0]: np.nan}).to_parquet(tmp_path / "gaps.parquet")
     assert 0.5 < made()({"C": 1.0}, 0) <= 1
+
+
+def test_what_no_endpoint_could_execute_is_refused_before_the_first_trial(factory):
+    name = "sklearn.neighbors.KNeighborsClassifier"
+    made, _ = factory(estimator=name, fixed={})
+    with pytest.raises(EstimatorError, match=r"KNeighborsClassifier .* training\.runtime: sklearn"):
+        made()
+    made, _ = factory(estimator=name, fixed={}, runtime="sklearn")
+    assert 0.5 < made()({}, 0) <= 1.0
+    searched = {"estimator": "xgboost.XGBClassifier", "fixed": {"booster": "gblinear"}}
+    made, _ = factory(**searched)
+    with pytest.raises(EstimatorError, match="booster='gblinear'"):
+        made()

@@ -36,10 +36,10 @@ def write(graph: Graph, calibrated: Any, response: str) -> str:
 def _sigmoid(graph: Graph, calibrators: list[Any], response: str) -> str:
     import numpy as np
 
-    slope = np.array([[float(each.a_) for each in calibrators]])
-    intercept = np.array([[float(each.b_) for each in calibrators]])
-    exponent = graph.op("Add", graph.op("Mul", response, slope), intercept)
-    return links.expit(graph, graph.op("Neg", exponent))
+    # -(a x + b), which rounds alike as -a x - b.
+    slope = np.array([[-float(each.a_) for each in calibrators]])
+    intercept = np.array([[-float(each.b_) for each in calibrators]])
+    return links.expit(graph, graph.op("Add", graph.op("Mul", response, slope), intercept))
 
 
 def _isotonic(graph: Graph, calibrators: list[Any], response: str) -> str:

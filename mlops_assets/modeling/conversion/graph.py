@@ -56,10 +56,10 @@ class Graph:
             if node.output[0] in needed:
                 needed.update(node.input)
                 kept.append(node)
-        kept.append(helper.make_node("Identity", [output], [OUTPUT], name=OUTPUT))
-        nodes = [*reversed(kept[:-1]), kept[-1]]
+        # The node of the output is the last one that is kept: nothing else reads it.
+        kept[0].output[0] = OUTPUT
         graph = helper.make_graph(
-            nodes,
+            kept[::-1],
             "model",
             [helper.make_tensor_value_info(INPUT, TensorProto.DOUBLE, ["n", len(encoding.names)])],
             [helper.make_tensor_value_info(OUTPUT, TensorProto.DOUBLE, ["n", None])],

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 _DEFAULT_LEFT, _CATEGORICAL = 2, 1
 _MISSING_IS_ZERO, _MISSING_IS_NAN = 1, 2
+_ZERO = 1.0000000180025095e-35
+"""kZeroThreshold: values up to it, of either sign, are read as zero."""
+
+
+def below(values: "Array", thresholds: "Array") -> "Array":
+    import numpy as np
+
+    return np.where(np.abs(values) <= _ZERO, 0.0, values) <= thresholds
 
 
 def read(estimator: Any, scale: Scale) -> Trees:
@@ -100,5 +108,5 @@ def _tree(stored: dict[str, str], k: int, outputs: int, scale: Scale) -> Trees:
         roots=np.array([0]),
         base=np.zeros(outputs),
         scale=scale,
-        below=trees.in_double,
+        below=below,
     )

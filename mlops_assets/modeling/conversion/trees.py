@@ -48,7 +48,7 @@ class Trees:
 
 
 def in_double(values: "Array", thresholds: "Array") -> "Array":
-    """`x <= t` in float64: histogram gradient boosting, LightGBM."""
+    """`x <= t` in float64: histogram gradient boosting."""
     return values <= thresholds
 
 
