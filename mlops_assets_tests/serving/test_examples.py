@@ -53,3 +53,12 @@ def test_every_refusal_is_listed():
     reasons = {word for pair in words for word in pair if word} - {"disconnected"}
     assert len(reasons) > 8
     assert [word for word in sorted(reasons) if f"`{word}`" not in SECTION.group()] == []
+
+
+def test_every_metric_is_in_the_runbook():
+    root = PAGE.parents[1]
+    source = (root / "mlops_assets" / "serving" / "metrics.py").read_text(encoding="utf-8")
+    names = set(re.findall(r'"(mlops_[a-z_]+)"', source))
+    runbook = (root / "RUNBOOK.md").read_text(encoding="utf-8")
+    assert len(names) > 10
+    assert [name for name in sorted(names) if f"`{name}" not in runbook] == []

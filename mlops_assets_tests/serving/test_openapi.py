@@ -64,7 +64,7 @@ def test_the_endpoint_keeps_its_contract(app, mode):
     for operation in schemathesis.openapi.from_asgi("/openapi.json", app).get_all_operations():
         if mode is schemathesis.GenerationMode.POSITIVE or operation.ok().body:
             keeps(operation.ok())
-    assert asked > 50
+    assert asked > 30
 
 
 def test_the_document_is_valid(document):
