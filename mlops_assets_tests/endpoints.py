@@ -24,7 +24,7 @@ from mlops_assets.serving.recording import Recording
 from mlops_assets_tests.builders import Built
 
 
-def until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
+def until(condition: Callable[[], Any], timeout: float = 120.0) -> Any:
     return wait_until(
         condition, timeout=timeout, interval=0.02, clock=time.monotonic, sleep=time.sleep
     )
@@ -98,7 +98,7 @@ class Place:
         assert pid is not None
         os.kill(pid, signal.SIGTERM)
         try:
-            until(lambda: not endpoint.alive(self.folder), 20)
+            until(lambda: not endpoint.alive(self.folder), 90)
         except TimeoutError:
             os.kill(pid, signal.SIGKILL)
             raise
@@ -126,8 +126,13 @@ class Load:
         with httpx.Client(timeout=20, trust_env=False) as client:
             while not self.ends.is_set():
                 try:
-                    post = client.post if kept else httpx.post
-                    answer = post(f"{url}/invocations", json=body)
+                    address = f"{url}/invocations"
+                    # Certificates are not read anew for every connection, as would cost most of it.
+                    answer = (
+                        client.post(address, json=body)
+                        if kept
+                        else httpx.post(address, json=body, timeout=20, verify=False)
+                    )
                     if answer.status_code == 200:
                         content = answer.json()
                         self.answered[content["version"]] += len(content["predictions"])
