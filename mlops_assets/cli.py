@@ -10,6 +10,7 @@ from mlops_assets.commands.plan import plan
 from mlops_assets.commands.predict import predict
 from mlops_assets.commands.run import run
 from mlops_assets.commands.schema import schema
+from mlops_assets.commands.serve import serve
 from mlops_assets.commands.status import status
 from mlops_assets.commands.stop import stop
 
@@ -23,7 +24,7 @@ def cli() -> None:
     """
 
 
-for _command in (init, check, plan, run, predict, status, stop, schema, completion):
+for _command in (init, check, plan, run, predict, serve, status, stop, schema, completion):
     cli.add_command(_command)
 
 

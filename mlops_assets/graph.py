@@ -1,8 +1,10 @@
 """One experiment as one lineage graph, in the order the data flows."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import assets as deployment_assets
@@ -39,12 +41,12 @@ def build_experiment(experiment: Experiment) -> dg.Definitions:
         monitoring_checks.build(experiment),
         _jobs(experiment),
         training_schedules.build(experiment),
-        monitoring_schedules.build(experiment),
     )
 
 
 def build_all(experiments: Iterable[Experiment], shared: dg.Definitions) -> dg.Definitions:
-    """Every experiment, and the sensor that watches the registry for all of them.
+    """Every experiment, the sensor that watches the registry for all of them, and the schedules
+    that watch their endpoints.
 
     Args:
         experiments: with different names.
@@ -54,7 +56,9 @@ def build_all(experiments: Iterable[Experiment], shared: dg.Definitions) -> dg.D
     parts = [_with_resolved_jobs(build_experiment(each), shared) for each in found]
     deploys = {names.deploy_job(experiment.name) for experiment in found}
     jobs = [job for part in parts for job in part.jobs or () if job.name in deploys]
-    return dg.Definitions.merge(*parts, registry_sensors.build(found, jobs), shared)
+    return dg.Definitions.merge(
+        *parts, registry_sensors.build(found, jobs), monitoring_schedules.build(found), shared
+    )
 
 
 def _with_resolved_jobs(part: dg.Definitions, shared: dg.Definitions) -> dg.Definitions:
@@ -63,11 +67,13 @@ def _with_resolved_jobs(part: dg.Definitions, shared: dg.Definitions) -> dg.Defi
     Left to Dagster, every job is looked up among the assets of all experiments: with 300 of them
     that alone is 40 seconds. A job's assets all belong to one experiment.
     """
-    alone = dg.Definitions.merge(part, shared)
+    made: list[Any] = [*(part.assets or ()), *(part.asset_checks or ())]
+    untied: list[Any] = [*(part.jobs or ())]
+    graph = AssetGraph.from_assets(made)
     return dg.Definitions(
         assets=part.assets,
         asset_checks=part.asset_checks,
-        jobs=[alone.resolve_job_def(job.name) for job in part.jobs or ()],
+        jobs=[job.resolve(graph, shared.executor, shared.resources) for job in untied],
         schedules=part.schedules,
         sensors=part.sensors,
     )
@@ -88,8 +94,6 @@ def _jobs(experiment: Experiment) -> dg.Definitions:
     endpoints = [
         names.endpoint_key(name, kind_of(type(target))) for target in experiment.deployment.targets
     ]
-    probes = [dg.AssetCheckKey(key, names.ANSWERS_PROBE) for key in endpoints]
-    profile = dg.AssetSelection.assets(names.asset_key(name, names.SERVING_PROFILE))
     tags = {names.EXPERIMENT_TAG: name}
     return dg.Definitions(
         jobs=[
@@ -103,12 +107,6 @@ def _jobs(experiment: Experiment) -> dg.Definitions:
                 names.deploy_job(name),
                 dg.AssetSelection.assets(*endpoints),
                 description="The champion, live on every target.",
-                tags=tags,
-            ),
-            dg.define_asset_job(
-                names.monitor_job(name),
-                profile | dg.AssetSelection.checks(*probes),
-                description="Collects what the endpoints profiled, and judges it.",
                 tags=tags,
             ),
         ]

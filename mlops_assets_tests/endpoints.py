@@ -18,7 +18,8 @@ from mlops_assets.deployment.targets.base import Release, TargetContext
 from mlops_assets.deployment.targets.local import Local
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.gateways.wait import wait_until
-from mlops_assets.serving import endpoint, profile
+from mlops_assets.monitoring import views
+from mlops_assets.serving import endpoint
 from mlops_assets.serving.recording import Recording
 from mlops_assets_tests.builders import Built
 
@@ -85,8 +86,8 @@ class Place:
         """Rows in the profiles that have reached the store, by version."""
         rows: Counter[str] = Counter()
         for path in (self.root / "profiles").glob("*/*.bin"):
-            view = profile.deserialize(path.read_bytes())
-            rows[view.metadata["version"]] += profile.rows(view)
+            view = views.deserialize(path.read_bytes())
+            rows[view.metadata["version"]] += views.rows(view)
         return rows
 
     def clear(self) -> None:

@@ -85,11 +85,9 @@ def test_a_code_server_loads_them_without_any_variable_of_ours() -> None:
     )
     assert done.returncode == 0, done.stderr
     jobs = set(re.findall(r"^Job: (\S+)", done.stdout, flags=re.MULTILINE))
-    assert jobs - {"__ASSET_JOB"} == {
-        f"{experiment.name}__{suffix}"
-        for experiment in EXPERIMENTS
-        for suffix in ("retrain", "deploy", "monitor")
-    }
+    own = {f"{e.name}__{suffix}" for e in EXPERIMENTS for suffix in ("retrain", "deploy")}
+    shared = {f"monitor_every_{experiment.monitoring.window}" for experiment in EXPERIMENTS}
+    assert jobs - {"__ASSET_JOB"} == own | shared
 
 
 def test_loading_writes_nothing(tmp_path: Path) -> None:
@@ -152,7 +150,6 @@ class TestExperiment:
         stages = {
             "retrain": {"features", "tuning", "training", "registry", "monitoring"},
             "deploy": {"deployment"},
-            "monitor": {"monitoring"},
         }
         for suffix, expected in stages.items():
             job = loaded.resolve_job_def(f"{experiment.name}__{suffix}")
@@ -163,12 +160,28 @@ class TestExperiment:
             assert job.tags[vocabulary.EXPERIMENT_TAG] == experiment.name
             assert job.executor_def is dg.in_process_executor
 
+    def test_what_it_serves_is_watched(
+        self, loaded: dg.Definitions, experiment: Experiment
+    ) -> None:
+        job = loaded.resolve_job_def(vocabulary.monitor_job(experiment.monitoring.window))
+        assert AssetKey([experiment.name, "serving_profile"]) in (
+            job.asset_layer.executable_asset_keys
+        )
+        watched = {
+            spec.key
+            for check in loaded.asset_checks or ()
+            for spec in check.check_specs
+            if spec.asset_key.path[0] == experiment.name
+            if spec.asset_key.path[1] in ("serving_profile", "endpoints")
+        }
+        assert len(watched) > 3
+        assert watched <= job.asset_layer.asset_graph.asset_check_keys
+
     def test_its_schedules(self, loaded: dg.Definitions, experiment: Experiment) -> None:
-        expected = {vocabulary.monitor_schedule(experiment.name)}
-        if experiment.training.retrain is not None:
-            expected.add(vocabulary.retrain_schedule(experiment.name))
         found = names_of(loaded.schedules)
-        assert {name for name in found if name.startswith(f"{experiment.name}__")} == expected
+        assert vocabulary.monitor_schedule(experiment.monitoring.window) in found
+        retrains = vocabulary.retrain_schedule(experiment.name) in found
+        assert retrains == (experiment.training.retrain is not None)
 
     def test_its_code_versions_follow_the_yaml(self, experiment: Experiment) -> None:
         from mlops_assets.graph import build_experiment

@@ -1,5 +1,6 @@
 """What people are told exists, and what exists is told."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -35,14 +36,14 @@ def strings_of_vocabulary() -> dict[str, str]:
     }
 
 
-def job_suffixes() -> list[str]:
-    """Of jobs and schedules: the vocabulary's functions of an experiment's name alone."""
+def jobs_and_schedules() -> list[str]:
+    """As RUNBOOK writes them: the vocabulary's functions of an experiment's name, or a window."""
     makers = [
         maker
         for name, maker in vars(vocabulary).items()
         if name.endswith(("_job", "_schedule", "_sensor")) and callable(maker)
     ]
-    return [maker("NAME").removeprefix("NAME") for maker in makers]
+    return [maker(f"<{next(iter(inspect.signature(maker).parameters))}>") for maker in makers]
 
 
 def variables_read() -> set[str]:
@@ -77,9 +78,10 @@ def test_runbook_names_every_asset_check_and_sensor(name: str) -> None:
     assert is_named(value, text("RUNBOOK.md")), f"RUNBOOK.md does not name {value!r}"
 
 
-@pytest.mark.parametrize("suffix", job_suffixes())
-def test_runbook_names_every_job_and_schedule(suffix: str) -> None:
-    assert f"<name>{suffix}`" in text("RUNBOOK.md"), f"RUNBOOK.md does not name <name>{suffix}"
+@pytest.mark.parametrize("name", jobs_and_schedules())
+def test_runbook_names_every_job_and_schedule(name: str) -> None:
+    written = name.replace("<experiment>", "<name>")
+    assert f"`{written}`" in text("RUNBOOK.md"), f"RUNBOOK.md does not name {written}"
 
 
 @pytest.mark.parametrize("kind", [*SOURCE_KINDS, *TARGET_KINDS])

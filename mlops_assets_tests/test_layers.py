@@ -16,6 +16,8 @@ DAGSTER_FILES = {
 
 SERVING_FORMATS = (
     "serving.bundle",
+    "serving.client",
+    "serving.recording",
     "serving.schema",
     "serving.encoding",
     "serving.ensemble",
@@ -25,7 +27,7 @@ SERVING_FORMATS = (
     "serving.runtimes.sklearn",
 )
 """What the platform may know of the program on the endpoint: the formats both sides read and write,
-and the scorer that predicts exactly as an endpoint does."""
+the client, and the scorer that predicts exactly as an endpoint does."""
 
 STAGE_MAY = ("vocabulary", "experiment", "gateways", "modeling", *SERVING_FORMATS)
 SPECS = tuple(f"{stage}.spec" for stage in STAGES)
@@ -52,7 +54,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "monitoring.spec": ("experiment.spec", "serving.recording", "monitoring"),
     **{stage: (stage, *STAGE_MAY) for stage in STAGES},
     # The local target keeps the endpoint's supervisor running on this machine.
-    "deployment.targets.local": ("deployment", "serving.endpoint", *STAGE_MAY),
+    "deployment.targets.local": ("deployment", "serving.endpoint", "serving.handover", *STAGE_MAY),
+    "deployment.supervision": ("deployment", "serving.endpoint", "serving.handover", *STAGE_MAY),
     "resources": (
         "vocabulary", "settings", "gateways", "features.sources.base", "deployment.targets.base",
     ),
@@ -61,7 +64,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # People's side of the platform: it may see everything but the inside of the endpoint.
     "commands": (
         "commands", "definitions", "graph", "resources", "settings", "vocabulary", "experiment",
-        "gateways", "modeling", "serving.endpoint", *STAGES, *SERVING_FORMATS,
+        "gateways", "modeling", *STAGES, *SERVING_FORMATS,
     ),
     "cli": ("commands",),
 }  # fmt: skip

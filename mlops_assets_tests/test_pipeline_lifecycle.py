@@ -12,7 +12,7 @@ import pytest
 from mlops_assets import vocabulary as names
 from mlops_assets.commands import jobs
 from mlops_assets.commands.instance import open_instance
-from mlops_assets.commands.live import PROBE_HEADER, live_endpoint
+from mlops_assets.commands.live import live_endpoint
 from mlops_assets.commands.predict import MOST
 from mlops_assets.experiment import loader
 from mlops_assets.gateways.profile_store import ProfileStore
@@ -20,6 +20,7 @@ from mlops_assets.gateways.wait import wait_until
 from mlops_assets.modeling.folds import SPLIT, TEST
 from mlops_assets.modeling.metrics import point
 from mlops_assets.modeling.scoring import fetched, records
+from mlops_assets.serving.client import Client
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets_tests.commands.project import CHURN, Project
 
@@ -61,15 +62,11 @@ def test_the_endpoint_answers_as_the_estimator_in_mlflow(live, held_out):
     test, schema = held_out
     mlflow.set_tracking_uri(live.settings.tracking_uri)
     estimator = mlflow.sklearn.load_model("models:/churn@champion")
-    answer = httpx.post(
-        f"{url(live)}/invocations",
-        json={"dataframe_records": records(test, schema)},
-        headers={PROBE_HEADER: "1"},
-        timeout=30,
-    ).json()
+    with Client(url(live), timeout=30) as client:
+        answer = client.predict(records(test, schema), probe=True)
     expected = estimator.predict_proba(test[[*schema.names]])
-    assert len(answer["predictions"]) == len(test)
-    assert np.abs(np.asarray(answer["probabilities"]) - expected).max() < 1e-6
+    assert len(answer.predictions) == len(test)
+    assert np.abs(np.asarray(answer.probabilities) - expected).max() < 1e-6
 
 
 def test_the_logged_metrics_are_those_of_the_logged_bundle(live, held_out):
@@ -165,7 +162,7 @@ def monitored(project, *, rows):
             result = jobs.execute(
                 instance,
                 jobs.definitions(project.settings, experiment(project)),
-                names.monitor_job("churn"),
+                names.monitor_job("hour"),
                 run_id=jobs.new_run_id(),
                 ops={},
                 listen=lambda _: None,

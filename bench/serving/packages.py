@@ -12,11 +12,13 @@ SERVING = (
     "arro3-core",
     "arro3-io",
     "fsspec",
+    "mangum",
     "msgspec",
     "numpy",
     "onnxruntime",
     "prometheus-client",
     "protobuf",
+    "typing-extensions",
     "whylogs-sketching",
 )
 """What `mlops_assets.serving` imports on an endpoint. No dependencies of theirs: onnxruntime names

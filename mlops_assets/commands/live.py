@@ -1,19 +1,20 @@
-"""The live endpoints of an experiment, as their targets observe them, and questions to one."""
+"""The live endpoints of an experiment, as their targets observe them, and who asks one."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mlops_assets.settings import Settings
 
 if TYPE_CHECKING:
+    from mlops_assets.deployment.targets.base import Target
     from mlops_assets.experiment.model import Experiment
     from mlops_assets.gateways.records import Endpoint
     from mlops_assets.serving.bundle import Golden
+    from mlops_assets.serving.client import Client
 
 TIMEOUT = 60.0
-PROBE_HEADER = "x-mlops-probe"
 
 
 @dataclass(frozen=True)
@@ -72,28 +73,29 @@ def state_in_words(seen: Observed) -> str:
     return f"{seen.endpoint.state}{detail}"
 
 
-def ask(
-    url: str, content: bytes, media: str, *, headers: dict[str, str] | None = None
-) -> dict[str, Any]:
-    """The answer of `POST <url>/invocations`.
+def target_of(experiment: "Experiment", endpoint: "Endpoint") -> "Target":
+    """The target that keeps the endpoint."""
+    from mlops_assets.experiment.spec import kind_of
+
+    targets = experiment.deployment.targets
+    return next(one for one in targets if kind_of(type(one)) == endpoint.target)
+
+
+def client(settings: Settings, experiment: "Experiment", endpoint: "Endpoint") -> "Client":
+    """Who asks the endpoint, with the key it wants.
 
     Raises:
-        ClickException: it does not answer, or refuses the request, with its reason.
+        ClickException: the environment holds no key.
     """
-    import httpx
+    from mlops_assets import resources
+    from mlops_assets.deployment.targets.base import TargetError
+    from mlops_assets.serving.client import Client
 
-    sent = {"content-type": media, **(headers or {})}
     try:
-        # No proxy: an endpoint of this machine is not reached through one.
-        answer = httpx.post(
-            f"{url}/invocations", content=content, headers=sent, timeout=TIMEOUT, trust_env=False
-        )
-    except httpx.HTTPError as error:
-        raise click.ClickException(f"{url} does not answer: {error}") from error
-    if answer.status_code != 200:
-        raise click.ClickException(f"{url} answers {answer.status_code}: {_reason(answer.text)}")
-    body: dict[str, Any] = answer.json()
-    return body
+        key = target_of(experiment, endpoint).key(resources.target_context(settings))
+    except TargetError as error:
+        raise click.ClickException(str(error)) from error
+    return Client(endpoint.url, key, timeout=TIMEOUT)
 
 
 def golden(settings: Settings, experiment: "Experiment", endpoint: "Endpoint") -> "Golden":
@@ -122,12 +124,3 @@ def golden(settings: Settings, experiment: "Experiment", endpoint: "Endpoint") -
                 f"the golden requests of version {endpoint.version} cannot be fetched ({error}); "
                 "ask with --input FILE or --json-record '{...}'"
             ) from error
-
-
-def _reason(text: str) -> str:
-    import json
-
-    try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        return text[:500]

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,8 @@ def predict(
     if sample is not None:
         _send_sample(current, chosen, endpoint, rows=sample, shift=shift, as_json=as_json)
         return
-    _ask_once(_question(current, chosen, endpoint, file, json_record), endpoint, as_json=as_json)
+    question = _question(current, chosen, endpoint, file, json_record)
+    _ask_once(current, chosen, endpoint, question=question, as_json=as_json)
 
 
 def body_of(text: str, where: str) -> bytes:
@@ -104,12 +105,14 @@ def body_of(text: str, where: str) -> bytes:
     return json.dumps({"dataframe_records": records}).encode()
 
 
-def curl(url: str, question: Question) -> str:
-    """The command that asks the same."""
+def curl(url: str, question: Question, key_env: str | None = None) -> str:
+    """The command that asks the same; the key is the shell's to fill in."""
     data = f"@{question.file}" if question.file else question.content.decode()
     headers = [f"content-type: {question.media}", *(["x-mlops-probe: 1"] if question.probe else [])]
-    options = " ".join(f"-H {shlex.quote(header)}" for header in headers)
-    return f"curl -sS {url}/invocations {options} --data-binary {shlex.quote(data)}"
+    options = [f"-H {shlex.quote(header)}" for header in headers]
+    if key_env is not None:
+        options.append(f'-H "authorization: Bearer ${{{key_env}%%,*}}"')
+    return f"curl -sS {url}/invocations {' '.join(options)} --data-binary {shlex.quote(data)}"
 
 
 def answer_table(answer: dict[str, Any]) -> str:
@@ -147,19 +150,33 @@ def _question(
     return Question(content, "application/json", probe=True)
 
 
-def _ask_once(question: Question, endpoint: "Endpoint", *, as_json: bool) -> None:
-    from mlops_assets.commands.live import PROBE_HEADER, ask
+def _ask_once(
+    settings: "Settings",
+    experiment: "Experiment",
+    endpoint: "Endpoint",
+    *,
+    question: Question,
+    as_json: bool,
+) -> None:
+    from mlops_assets.commands import live
+    from mlops_assets.serving.client import EndpointError
 
-    headers = {PROBE_HEADER: "1"} if question.probe else {}
-    answer = ask(endpoint.url, question.content, question.media, headers=headers)
+    with live.client(settings, experiment, endpoint) as client:
+        try:
+            answer = client.ask(question.content, media=question.media, probe=question.probe)
+        except EndpointError as error:
+            raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
+        click.echo(json.dumps(answer.content, indent=2))
         return
-    command = curl(endpoint.url, question)
+    key_env = live.target_of(experiment, endpoint).key_env
+    command = curl(endpoint.url, question, key_env)
+    if len(command) > WIDEST:
+        command = curl(endpoint.url, replace(question, file=Path("FILE")), key_env)
     click.echo(f"{endpoint.experiment} version {endpoint.version} at {endpoint.url}\n")
     click.echo(_shortened(_readable(question)))
-    click.echo(f"\n{command if len(command) <= WIDEST else _by_file(endpoint.url, question)}\n")
-    click.echo(answer_table(answer))
+    click.echo(f"\n{command}\n")
+    click.echo(answer_table(answer.content))
 
 
 def _send_sample(
@@ -174,6 +191,7 @@ def _send_sample(
     from mlops_assets.commands import console as consoles
     from mlops_assets.commands import live, traffic
     from mlops_assets.gateways.data_store import DataStoreError
+    from mlops_assets.serving.client import EndpointError
 
     try:
         records = traffic.held_out(settings, experiment, rows)
@@ -181,14 +199,18 @@ def _send_sample(
         raise click.ClickException(str(error)) from error
     records = traffic.shifted(records, shift)
 
-    def ask(batch: list[dict[str, Any]]) -> dict[str, Any]:
-        content = json.dumps({"dataframe_records": batch}).encode()
-        return live.ask(endpoint.url, content, "application/json")
-
-    with consoles.opened(to_stderr=True, log=None) as console:
-        sent = traffic.send(
-            records, ask, on_batch=lambda done: console.passing("sent", f"{done:,} of {rows:,}")
-        )
+    with (
+        live.client(settings, experiment, endpoint) as client,
+        consoles.opened(to_stderr=True, log=None) as console,
+    ):
+        try:
+            sent = traffic.send(
+                records,
+                client.predict,
+                on_batch=lambda done: console.passing("sent", f"{done:,} of {rows:,}"),
+            )
+        except EndpointError as error:
+            raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(asdict(sent), indent=2))
         return
@@ -202,8 +224,8 @@ def _send_sample(
     else:
         click.echo(f"predicted  {sent.mean:.4g} on average")
     click.echo(
-        f"Profiles reach the store within seconds; {experiment.name}__monitor judges them: by its "
-        "schedule while `make dev` runs, or by hand from its page in the UI."
+        "Profiles reach the store within seconds. They are judged by a schedule while `make dev` "
+        f"runs, or when {experiment.name}/serving_profile is materialized by hand in the UI."
     )
 
 
@@ -214,7 +236,3 @@ def _readable(question: Question) -> str:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= WIDEST else f"{text[:WIDEST]}\n... ({len(text):,} characters)"
-
-
-def _by_file(url: str, question: Question) -> str:
-    return curl(url, Question(b"@FILE", question.media, probe=question.probe))

@@ -11,6 +11,7 @@ from mlops_assets.settings import Settings
 
 if TYPE_CHECKING:
     from mlops_assets.experiment.model import Experiment
+    from mlops_assets.serving.client import Answer
 
 BATCH = 200
 
@@ -77,7 +78,7 @@ def shifted(rows: list[Record], shifts: tuple[str, ...]) -> list[Record]:
 
 def send(
     rows: list[Record],
-    ask: Callable[[list[Record]], dict[str, Any]],
+    ask: Callable[[list[Record]], "Answer"],
     *,
     on_batch: Callable[[int], None],
     clock: Callable[[], float] = time.monotonic,
@@ -90,12 +91,11 @@ def send(
         on_batch: told how many rows are answered.
     """
     counts: dict[str, int] = {}
-    answer: dict[str, Any] = {}
     began, total = clock(), 0.0
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
         answer = ask(batch)
-        for label in answer["predictions"] if "probabilities" in answer else ():
+        for label in answer.predictions if answer.probabilities else ():
             counts[str(label)] = counts.get(str(label), 0) + 1
         total += sum(_values(answer))
         on_batch(start + len(batch))
@@ -103,17 +103,17 @@ def send(
         rows=len(rows),
         requests=-(-len(rows) // BATCH),
         seconds=clock() - began,
-        version=str(answer["version"]),
+        version=answer.version,
         predictions=dict(sorted(counts.items())),
         mean=total / len(rows),
     )
 
 
-def _values(answer: dict[str, Any]) -> list[float]:
-    if "probabilities" not in answer:
-        return [float(value) for value in answer["predictions"]]
-    binary = len(answer["classes"]) == 2
-    return [row[-1] if binary else max(row) for row in answer["probabilities"]]
+def _values(answer: "Answer") -> list[float]:
+    if not answer.probabilities:
+        return [float(value) for value in answer.predictions]
+    binary = len(answer.classes) == 2
+    return [row[-1] if binary else max(row) for row in answer.probabilities]
 
 
 def _change(shift: str, text: str, values: list[Any]) -> Callable[[Any], Any]:

@@ -35,17 +35,15 @@ def build(experiment: Experiment) -> dg.Definitions:
 def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
     kind = kind_of(type(target))
 
-    @dg.asset(
-        **names.asset_options(
-            experiment,
-            "deployment",
-            names.ENDPOINTS,
-            kind,
-            kinds={kind},
-            description=f"The champion, live on the `{kind}` target. A new version takes over "
-            "without a failed request; one that does not start leaves the old one serving.",
-            code=target.fingerprint(),
-        ),
+    @names.asset(
+        experiment,
+        "deployment",
+        names.ENDPOINTS,
+        kind,
+        kinds={kind},
+        description=f"The champion, live on the `{kind}` target. A new version takes over "
+        "without a failed request; one that does not start leaves the old one serving.",
+        code=target.fingerprint(),
         deps=[names.asset_key(experiment.name, names.REGISTERED_VERSION)],
         pool=f"deploy_{experiment.name}_{kind}",
     )

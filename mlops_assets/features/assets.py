@@ -39,16 +39,14 @@ def _source(experiment: Experiment) -> dg.AssetsDefinition:
     spec = experiment.features.source
     kind = kind_of(type(spec))
 
-    @dg.asset(
-        **names.asset_options(
-            experiment,
-            "features",
-            names.SOURCE,
-            kinds={kind, "parquet"},
-            description=f"{experiment.description}\n\nAn immutable copy of the `{kind}` "
-            "source. Equal data gives an equal digest, and nothing downstream is stale.",
-            code=spec.fingerprint(),
-        )
+    @names.asset(
+        experiment,
+        "features",
+        names.SOURCE,
+        kinds={kind, "parquet"},
+        description=f"{experiment.description}\n\nAn immutable copy of the `{kind}` "
+        "source. Equal data gives an equal digest, and nothing downstream is stale.",
+        code=spec.fingerprint(),
     )
     def source(
         context: dg.AssetExecutionContext,
@@ -90,16 +88,14 @@ def _source(experiment: Experiment) -> dg.AssetsDefinition:
 def _features(experiment: Experiment) -> dg.AssetsDefinition:
     spec = experiment.features
 
-    @dg.asset(
-        **names.asset_options(
-            experiment,
-            "features",
-            names.FEATURES,
-            kinds={"pandas", "parquet"},
-            description="The snapshot with typed, cleaned columns. The schema is inferred once, "
-            "written down, and enforced ever after.",
-            code=spec.fingerprint(),
-        ),
+    @names.asset(
+        experiment,
+        "features",
+        names.FEATURES,
+        kinds={"pandas", "parquet"},
+        description="The snapshot with typed, cleaned columns. The schema is inferred once, "
+        "written down, and enforced ever after.",
+        code=spec.fingerprint(),
         ins={"source": dg.AssetIn(names.asset_key(experiment.name, names.SOURCE))},
     )
     def features(
@@ -152,16 +148,14 @@ def _features(experiment: Experiment) -> dg.AssetsDefinition:
 def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
     spec = experiment.features
 
-    @dg.asset(
-        **names.asset_options(
-            experiment,
-            "features",
-            names.TRAINING_SET,
-            kinds={"pandas", "parquet"},
-            description="Rows with a known label, divided so that nothing leaks into the held-out "
-            "part: by time, by group, or within classes. Row ids of each side are kept.",
-            code=spec.fingerprint(),
-        ),
+    @names.asset(
+        experiment,
+        "features",
+        names.TRAINING_SET,
+        kinds={"pandas", "parquet"},
+        description="Rows with a known label, divided so that nothing leaks into the held-out "
+        "part: by time, by group, or within classes. Row ids of each side are kept.",
+        code=spec.fingerprint(),
         ins={"features": dg.AssetIn(names.asset_key(experiment.name, names.FEATURES))},
     )
     def training_set(

@@ -21,6 +21,7 @@ def _matches_schema(experiment: Experiment) -> dg.AssetChecksDefinition:
         description="Every column has the type written down for it. Fails on missing columns, "
         "changed types, and unreadable values in more than 1% of the rows.",
     )
+    @names.inspected_once
     def matches_schema(features: FeatureTable) -> dg.AssetCheckResult:
         blocking = [v for v in features.violations if v["blocking"]]
         return dg.AssetCheckResult(
@@ -40,6 +41,7 @@ def _no_leaks(experiment: Experiment) -> dg.AssetChecksDefinition:
         description="No row stands on both sides of the split, no feature alone determines the "
         "target, no feature is newer than its label.",
     )
+    @names.inspected_once
     def labels_do_not_leak(training_set: TrainingSet) -> dg.AssetCheckResult:
         blocking = [leak for leak in training_set.leaks if leak["blocking"]]
         return dg.AssetCheckResult(

@@ -130,6 +130,7 @@ class RunLog(ABC):
     ) -> str:
         """Log a scikit-learn estimator without pickle; return its URI (`models:/m-...`).
 
+        The requirements are of what is installed here, as `name==version`.
         The run's status, and what of MLflow is global to the process, stay as they were.
         """
         import logging
@@ -141,7 +142,11 @@ class RunLog(ABC):
         status = self.client.get_run(run_id).info.status
         logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
         # Nested, because an asset that uses dagster-mlflow's resource leaves its run active.
-        with self._global(), mlflow.start_run(run_id=run_id, nested=True):
+        with (
+            self._global(),
+            _installed_as_required(),
+            mlflow.start_run(run_id=run_id, nested=True),
+        ):
             info = mlflow.sklearn.log_model(
                 estimator,
                 name="model",
@@ -212,3 +217,17 @@ class RunLog(ABC):
             token = page.token
             if not token:
                 return slots
+
+
+@contextmanager
+def _installed_as_required() -> Iterator[None]:
+    """MLflow looks through every installed package for the modules it holds, to warn of
+    requirements that differ from what is installed; inside, it takes their names as they are."""
+    from mlflow.utils import requirements_utils
+
+    before = requirements_utils._MODULES_TO_PACKAGES
+    requirements_utils._MODULES_TO_PACKAGES = before or {}  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        requirements_utils._MODULES_TO_PACKAGES = before

@@ -40,16 +40,14 @@ def reference_path(experiment: str, version: int) -> str:
 
 
 def _reference_profile(experiment: Experiment) -> dg.AssetsDefinition:
-    @dg.asset(
-        **names.asset_options(
-            experiment,
-            "monitoring",
-            names.REFERENCE_PROFILE,
-            kinds={"whylogs"},
-            description="What the version saw at training time, and what it says of held-out "
-            "rows: the distributions that traffic is compared with. Stored with the version.",
-            code=experiment.features.fingerprint(),
-        ),
+    @names.asset(
+        experiment,
+        "monitoring",
+        names.REFERENCE_PROFILE,
+        kinds={"whylogs"},
+        description="What the version saw at training time, and what it says of held-out "
+        "rows: the distributions that traffic is compared with. Stored with the version.",
+        code=experiment.features.fingerprint(),
         ins={
             "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
             "version": dg.AssetIn(names.asset_key(experiment.name, names.REGISTERED_VERSION)),
@@ -97,16 +95,14 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
     kinds = [kind_of(type(target)) for target in experiment.deployment.targets]
     allowed = timedelta(seconds=spec.window_seconds * (spec.max_age_windows + 1))
 
-    @dg.asset(
-        **names.asset_options(
-            experiment,
-            "monitoring",
-            names.SERVING_PROFILE,
-            kinds={"whylogs"},
-            description=f"What the endpoints saw and said in the last {spec.lookback} "
-            f"{spec.window} windows with traffic, merged over targets and replicas.",
-            code=spec.fingerprint(),
-        ),
+    @names.asset(
+        experiment,
+        "monitoring",
+        names.SERVING_PROFILE,
+        kinds={"whylogs"},
+        description=f"What the endpoints saw and said in the last {spec.lookback} "
+        f"{spec.window} windows with traffic, merged over targets and replicas.",
+        code=spec.fingerprint(),
         ins={
             kind: dg.AssetIn(
                 names.endpoint_key(experiment.name, kind),

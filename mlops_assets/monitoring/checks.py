@@ -55,6 +55,7 @@ def _checks(experiment: Experiment) -> dg.AssetChecksDefinition:
         ins={"serving_profile": dg.AssetIn(key)},
         can_subset=True,
     )
+    @names.inspected_once
     def serving_profile_checks(
         context: dg.AssetCheckExecutionContext,
         serving_profile: ServingProfile,

@@ -1,9 +1,13 @@
-"""When profiles are collected and judged."""
+"""When profiles are collected and judged: one schedule for all experiments with equal windows."""
+
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
+from mlops_assets.experiment.spec import kind_of
+from mlops_assets.monitoring.checks import DRIFT
 from mlops_assets.monitoring.spec import Window
 
 CRON: dict[Window, str] = {
@@ -15,14 +19,57 @@ CRON: dict[Window, str] = {
 """Shortly after a window ends, in UTC."""
 
 
-def build(experiment: Experiment) -> dg.Definitions:
-    window = experiment.monitoring.window
-    schedule = dg.ScheduleDefinition(
-        name=names.monitor_schedule(experiment.name),
-        job_name=names.monitor_job(experiment.name),
+def build(experiments: Iterable[Experiment]) -> dg.Definitions:
+    """A job and its schedule for each length of window that these experiments use."""
+    by_window: dict[Window, list[Experiment]] = {}
+    for experiment in experiments:
+        by_window.setdefault(experiment.monitoring.window, []).append(experiment)
+    return dg.Definitions.merge(*(_every(window, found) for window, found in by_window.items()))
+
+
+def _every(window: Window, experiments: list[Experiment]) -> dg.Definitions:
+    checks = [check for experiment in experiments for check in _checks(experiment)]
+    job = dg.define_asset_job(
+        names.monitor_job(window),
+        dg.AssetSelection.assets(*map(_profile, experiments)).without_checks()
+        | dg.AssetSelection.checks(*checks),
+        description="Collects what the endpoints profiled, and judges it: of every experiment "
+        f"whose windows last a {window}.",
+    )
+
+    @dg.schedule(
+        name=names.monitor_schedule(window),
+        job_name=names.monitor_job(window),
         cron_schedule=CRON[window],
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Collects and judges the profiles of {experiment.name} every {window}.",
+        description=f"Every {window}, a run of its own for each experiment whose windows last a "
+        f"{window}.",
     )
-    return dg.Definitions(schedules=[schedule])
+    def monitor(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+        tick = context.scheduled_execution_time.isoformat()
+        for experiment in experiments:
+            yield dg.RunRequest(
+                run_key=f"{experiment.name} {tick}",
+                tags={names.EXPERIMENT_TAG: experiment.name},
+                asset_selection=[_profile(experiment)],
+                asset_check_keys=_checks(experiment),
+            )
+
+    return dg.Definitions(jobs=[job], schedules=[monitor])
+
+
+def _profile(experiment: Experiment) -> dg.AssetKey:
+    return names.asset_key(experiment.name, names.SERVING_PROFILE)
+
+
+def _checks(experiment: Experiment) -> list[dg.AssetCheckKey]:
+    """The checks of the profile, and the probe of every endpoint."""
+    endpoints = [
+        names.endpoint_key(experiment.name, kind_of(type(target)))
+        for target in experiment.deployment.targets
+    ]
+    judged = [
+        dg.AssetCheckKey(_profile(experiment), name) for name in (names.PROFILE_IS_FRESH, *DRIFT)
+    ]
+    return judged + [dg.AssetCheckKey(key, names.ANSWERS_PROBE) for key in endpoints]

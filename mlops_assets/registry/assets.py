@@ -16,16 +16,14 @@ def build(experiment: Experiment) -> dg.Definitions:
 def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
     spec, model = experiment.registry, experiment.model_name
 
-    @dg.asset(
-        **names.asset_options(
-            experiment,
-            "registry",
-            names.REGISTERED_VERSION,
-            kinds={"mlflow"},
-            description="A version in the MLflow registry, tagged with where it came from. It is "
-            "`challenger` at once, and `champion` when promotion is automatic.",
-            code=spec.fingerprint(),
-        ),
+    @names.asset(
+        experiment,
+        "registry",
+        names.REGISTERED_VERSION,
+        kinds={"mlflow"},
+        description="A version in the MLflow registry, tagged with where it came from. It is "
+        "`challenger` at once, and `champion` when promotion is automatic.",
+        code=spec.fingerprint(),
         ins={
             "trained_model": dg.AssetIn(names.asset_key(experiment.name, names.TRAINED_MODEL)),
             "evaluation": dg.AssetIn(names.asset_key(experiment.name, names.EVALUATION)),

@@ -34,6 +34,7 @@ def build(experiment: Experiment) -> dg.Definitions:
         ins={"evaluation": dg.AssetIn(key)},
         can_subset=True,
     )
+    @names.inspected_once
     def gates(
         context: dg.AssetCheckExecutionContext, evaluation: Evaluation
     ) -> Iterator[dg.AssetCheckResult]:

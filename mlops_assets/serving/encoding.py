@@ -1,5 +1,6 @@
 """Requests as the one matrix that a converted model is asked with: (n, columns) float64."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,17 @@ class InputEncoding:
                 for column in content
             ),
         )
+
+
+@dataclass(frozen=True)
+class EncodedModel:
+    """A model that is asked with the matrix, as a function of columns."""
+
+    encoding: InputEncoding
+    run: "Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]"
+
+    def __call__(self, columns: dict[str, list[Any]]) -> "np.ndarray[Any, Any]":
+        return self.run(self.encoding.matrix(columns))
 
 
 def _null(value: float) -> float | None:

@@ -246,22 +246,18 @@ def _inference() -> Json:
 
 
 def _field(column: Column) -> Json:
-    missing = "missing values were known" if column.nullable else "it was never missing"
-    notes = [f"In training {missing}"]
+    notes = ["with missing values" if column.nullable else "never missing"]
     if column.minimum is not None:
-        notes.append(f"it ranged from {column.minimum:g} to {column.maximum:g}")
+        notes.append(f"from {column.minimum:g} to {column.maximum:g}")
     if column.integer:
-        notes.append("it held whole numbers")
+        notes.append("whole numbers")
+    described = {"description": f"In training: {', '.join(notes)}."}
     if column.type == "boolean":
-        return {"enum": [True, False, 0, 1, None], "description": _sentence(notes)}
+        return {"enum": [True, False, 0, 1, None], **described}
     if column.type == "numeric":
-        return {"type": ["number", "null"], "description": _sentence(notes)}
+        return {"type": ["number", "null"], **described}
     examples = {"examples": list(column.categories[:20])} if column.categories else {}
-    return {"type": ["string", "null"], "description": _sentence(notes), **examples}
-
-
-def _sentence(notes: list[str]) -> str:
-    return f"{', '.join(notes)}."
+    return {"type": ["string", "null"], **described, **examples}
 
 
 def _object(properties: Json, required: list[str]) -> Json:

@@ -57,6 +57,8 @@ class Outbox:
         self._held: deque[_File] = deque()
         self._stores: dict[str, Any] = {}
         self._wake = threading.Event()
+        self._empty = threading.Event()
+        self._empty.set()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
@@ -80,8 +82,13 @@ class Outbox:
                 return False
             self._held.append((url, name, content))
         self.waiting_bytes += len(content)
+        self._empty.clear()
         self._wake.set()
         return True
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until stores have everything; False when that takes longer."""
+        return self._empty.wait(max(0.0, seconds))
 
     def close(self) -> None:
         """Try once more; returns when all is on its store, or on disk for the next process."""
@@ -132,6 +139,8 @@ class Outbox:
         refusing = {url for url, files in self._by_store().items() if not self._send_to(url, files)}
         self.refused = bool(refusing)
         self.waiting_bytes = sum(size for _, size in self._waiting()) + self._held_bytes()
+        if not self.waiting_bytes:
+            self._empty.set()
         return not refusing
 
     def _by_store(self) -> dict[str, list[Path | _File]]:

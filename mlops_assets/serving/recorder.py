@@ -82,14 +82,12 @@ class Recorder:
         self._queue: deque[Answered] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._asked: deque[threading.Event] = deque()
         self._closing = False
         self._profiles: dict[datetime, Profile] = {}
         self._outbox = Outbox(spool, bounds=bounds, endpoint_url=recording.endpoint_url)
         self._rows = PredictionLog(
-            manifest,
-            version=version,
-            sample=recording.log_sample if recording.log_url else 0.0,
-            columns=recording.log_columns,
+            manifest, version=version, sample=recording.log_sample, columns=recording.log_columns
         )
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
@@ -135,6 +133,15 @@ class Recorder:
         if 2 * pending > self._most_pending:
             self._wake.set()
 
+    def flush(self, patience: float) -> bool:
+        """Bring everything to the store now, for a process that may be frozen at any moment;
+        whether it has it within `patience` seconds."""
+        end = time.monotonic() + patience
+        done = threading.Event()
+        self._asked.append(done)
+        self._wake.set()
+        return done.wait(patience) and self._outbox.wait(end - time.monotonic())
+
     def close(self) -> None:
         """Record what was handed over; returns when it is on the store or on local disk."""
         with self._lock:
@@ -150,11 +157,14 @@ class Recorder:
         while not self._closing:
             self._wake.wait(self._bounds.batch_seconds)
             self._wake.clear()
+            asked = [self._asked.popleft() for _ in range(len(self._asked))]
             self._record()
             now = time.monotonic()
-            if now - flushed >= self._flush_seconds():
+            if asked or now - flushed >= self._flush_seconds():
                 self._flush()
                 flushed = now
+            for done in asked:
+                done.set()
         self._record()
         self._flush()
 
@@ -174,7 +184,7 @@ class Recorder:
             windows.setdefault(start, []).append(batch)
         for start, group in windows.items():
             self._profile(start, group)
-            for answered in group:
+            for answered in group if self._recording.log_url else ():
                 self._rows.add(start, answered)
                 if self._rows.rows >= self._most_logged:
                     self._flush_log()

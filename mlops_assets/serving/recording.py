@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from mlops_assets.serving.scorer import Columns, Scores
@@ -92,5 +93,10 @@ def combine(batches: list[Answered], names: Sequence[str]) -> tuple[Columns, Sco
 def window_start(when: float, seconds: int) -> datetime:
     """The start (UTC) of the window of that many seconds in which `when`, seconds since the epoch,
     lies; weeks begin on Mondays."""
-    since = int(when // 1) - int(_MONDAY.timestamp())
+    return _window_of(int(when // 1), seconds)
+
+
+@lru_cache(maxsize=1024)  # rows that come one by one come in the same second
+def _window_of(second: int, seconds: int) -> datetime:
+    since = second - int(_MONDAY.timestamp())
     return _MONDAY + timedelta(seconds=since - since % seconds)

@@ -86,6 +86,7 @@ def parse_csv(
         if header is None:
             header = not _is_row(first, schema)
         names, rows = (first, []) if header else (list(schema.names), [first])
+        form.check_names(names)
         rows += islice(lines, max_rows + 1 - len(rows))
         # What is too much is counted, not kept.
         form.check_rows(len(rows) + sum(1 for _ in lines))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.serving import bundle
 from mlops_assets.serving.bundle import BundleError, Manifest
+from mlops_assets.serving.encoding import EncodedModel
+from mlops_assets.serving.explain import Explainer, Explanation, NotExplainableError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +48,7 @@ class Scorer:
     folder: Path
     digest: str
     _predict: Callable[[Columns], "np.ndarray"]
+    _explainer: Explainer | None
 
     @classmethod
     def open(cls, folder: Path) -> "Scorer":
@@ -63,7 +66,8 @@ class Scorer:
         if taken := sorted(set(OUTPUTS) & set(manifest.schema.names)):
             raise BundleError(f"input {taken[0]!r} bears the name of an output; rename the column")
         runtime = importlib.import_module(f"mlops_assets.serving.runtimes.{manifest.runtime}")
-        return cls(manifest, folder, bundle.digest(folder), runtime.load(folder, manifest))
+        predict, explainer = runtime.load(folder, manifest), Explainer.load(folder, manifest)
+        return cls(manifest, folder, bundle.digest(folder), predict, explainer)
 
     def score(self, columns: Columns) -> Scores:
         """Predictions for the n rows of `columns`, which follow the schema.
@@ -83,6 +87,19 @@ class Scorer:
         if not all(math.isfinite(p) for row in rows for p in row):
             raise ScoringError("these values lead to a probability that is not finite")
         return Scores([self._label(row) for row in rows], rows)
+
+    def explain(self, columns: Columns) -> Explanation:
+        """What moved the predictions for the n rows of `columns`, which follow the schema.
+
+        Raises:
+            NotExplainableError: the bundle says nothing of it, or the values are out of its reach.
+        """
+        if self._explainer is None or not isinstance(self._predict, EncodedModel):
+            raise NotExplainableError(
+                "this model has no explanation; there is one for runtime 'onnx' with decision "
+                "trees, forests, gradient boosting and linear models"
+            )
+        return self._explainer.explain(self._predict.encoding.matrix(columns))
 
     def self_test(self) -> None:
         """Replay the golden requests.

@@ -151,7 +151,7 @@ class Service:
 
     def _explanations(self, rows: Rows) -> Any:
         try:
-            return self.scorer.explain(rows.columns).to_json()  # type: ignore[attr-defined]
+            return self.scorer.explain(rows.columns).to_json()
         except NotExplainableError as error:
             raise bad("not_explainable", str(error)) from error
 

@@ -15,14 +15,11 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlops_assets.serving.bundle import BundleError
 from mlops_assets.serving.endpoint import Desired
-
-if TYPE_CHECKING:
-    from mlops_assets.serving.app import Service
-    from mlops_assets.serving.recorder import Recorder
+from mlops_assets.serving.preparation import keys, prepare
 
 log = logging.getLogger("worker")
 
@@ -41,10 +38,21 @@ def main(arguments: list[str] | None = None) -> int:
 
     started = time.perf_counter()
     try:
-        service, recorder = _prepare(desired, spool=asked.spool, shared=asked.shared)
+        service, recorder = prepare(
+            Path(desired.bundle),
+            digest=desired.bundle_digest,
+            version=str(desired.version),
+            keys=keys(os.environ, desired.key_env),
+            recording=desired.recording,
+            spool=asked.spool,
+            shared=asked.shared,
+            max_rows=desired.max_rows,
+            max_body_bytes=desired.max_body_bytes,
+            max_in_flight=desired.max_in_flight,
+        )
     except BundleError as error:
         say(state="failed", detail=str(error))
-        log.error("bundle refused: %s", error)  # noqa: TRY400 the reason is complete
+        log.error("refused: %s", error)  # noqa: TRY400 the reason is complete
         return 3
     from mlops_assets.serving.app import build
     from mlops_assets.serving.server import serve
@@ -70,59 +78,6 @@ def main(arguments: list[str] | None = None) -> int:
         recorder.close()
     log.info("version %s ended", desired.version)
     return 0
-
-
-def _prepare(
-    desired: Desired, *, spool: Path, shared: Path | None
-) -> tuple["Service", "Recorder | None"]:
-    from mlops_assets.serving.app import Limits, Service
-    from mlops_assets.serving.metrics import Metrics
-    from mlops_assets.serving.recorder import Recorder
-    from mlops_assets.serving.scorer import Scorer
-
-    keys = _keys(desired.key_env)
-    scorer = Scorer.open(Path(desired.bundle))
-    if scorer.digest != desired.bundle_digest:
-        raise BundleError(
-            f"{desired.bundle} has digest {scorer.digest}, {desired.bundle_digest} was to be served"
-        )
-    scorer.self_test()
-    version = str(desired.version)
-    metrics = Metrics(scorer, version, directory=shared)
-    recorder = None
-    if desired.recording is not None:
-        recorder = Recorder(
-            scorer.manifest,
-            recording=desired.recording,
-            version=version,
-            spool=spool,
-            on_rows=metrics.observe,
-        )
-        metrics.watch(recorder)
-    limits = Limits(
-        max_rows=desired.max_rows,
-        max_body_bytes=desired.max_body_bytes,
-        max_in_flight=desired.max_in_flight,
-    )
-    service = Service(
-        scorer, version=version, limits=limits, metrics=metrics, recorder=recorder, keys=keys
-    )
-    return service, recorder
-
-
-def _keys(variable: str | None) -> frozenset[str]:
-    """The keys callers may have.
-
-    Raises:
-        BundleError: keys are asked for, and there is none: nothing is served open by mistake.
-    """
-    if variable is None:
-        return frozenset()
-    parts = (part.strip() for part in os.environ.get(variable, "").split(","))
-    keys = frozenset(part for part in parts if part)
-    if not keys:
-        raise BundleError(f"the environment variable {variable} holds no key")
-    return keys
 
 
 def _end_with(descriptor: int) -> None:

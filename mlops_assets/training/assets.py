@@ -24,6 +24,7 @@ from mlops_assets.modeling.folds import SPLIT, TEST, TRAIN
 from mlops_assets.modeling.metrics import estimate, stratified
 from mlops_assets.modeling.scoring import fetched
 from mlops_assets.modeling.tasks import metrics_for
+from mlops_assets.modeling.threads import threads_for
 from mlops_assets.serving.bundle import BundleError, Manifest
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets.training import card, commit, evaluation, export, fitting, plots
@@ -42,17 +43,15 @@ def build(experiment: Experiment) -> dg.Definitions:
 def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
     spec, task = experiment.training, experiment.task
 
-    @dg.asset(
-        **names.asset_options(
-            experiment,
-            "training",
-            names.TRAINED_MODEL,
-            kinds={"mlflow", "scikitlearn"},
-            description="The pipeline fitted on all training rows with the tuned parameters, "
-            "calibrated and with its decision threshold, logged in MLflow together with the "
-            "serving bundle.",
-            code=spec.fingerprint(),
-        ),
+    @names.asset(
+        experiment,
+        "training",
+        names.TRAINED_MODEL,
+        kinds={"mlflow", "scikitlearn"},
+        description="The pipeline fitted on all training rows with the tuned parameters, "
+        "calibrated and with its decision threshold, logged in MLflow together with the "
+        "serving bundle.",
+        code=spec.fingerprint(),
         ins={
             "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
             "tuned": dg.AssetIn(names.asset_key(experiment.name, names.TUNED_HYPERPARAMETERS)),
@@ -104,9 +103,10 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
                 )
             except (fitting.FittingError, BundleError) as error:
                 raise dg.Failure(f"{experiment.name}: {error}", allow_retries=False) from error
-            parity = export.parity(exported.folder, test, answered(test))
-            bundle_uri = model_registry.log_folder(run_id, exported.folder, BUNDLE_PATH)
-            model_uri = _log_model(model_registry, run_id, fitted.estimator, train, schema)
+            with threads_for(len(test)):
+                parity = export.parity(exported.folder, test, answered(test))
+                bundle_uri = model_registry.log_folder(run_id, exported.folder, BUNDLE_PATH)
+                model_uri = _log_model(model_registry, run_id, fitted.estimator, train, schema)
             model_registry.log(
                 run_id,
                 parameters={"estimator": spec.estimator, **parameters},
@@ -158,16 +158,14 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
 def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
     spec, task = experiment.training, experiment.task
 
-    @dg.asset(
-        **names.asset_options(
-            experiment,
-            "training",
-            names.EVALUATION,
-            kinds={"mlflow"},
-            description="Metrics with bootstrap confidence intervals on the held-out rows, by "
-            "slice, and beside the champion; computed from the logged bundle.",
-            code=spec.fingerprint(),
-        ),
+    @names.asset(
+        experiment,
+        "training",
+        names.EVALUATION,
+        kinds={"mlflow"},
+        description="Metrics with bootstrap confidence intervals on the held-out rows, by "
+        "slice, and beside the champion; computed from the logged bundle.",
+        code=spec.fingerprint(),
         ins={
             "trained_model": dg.AssetIn(names.asset_key(experiment.name, names.TRAINED_MODEL)),
             "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),

@@ -21,6 +21,7 @@ def _serving_matches_training(experiment: Experiment) -> dg.AssetChecksDefinitio
         description="The serving bundle, loaded as an endpoint loads it, gives the estimator's "
         f"predictions on every held-out row: within {TOLERANCE:g}, and no label differs.",
     )
+    @names.inspected_once
     def serving_matches_training(trained_model: TrainedModel) -> dg.AssetCheckResult:
         parity = trained_model.parity
         return dg.AssetCheckResult(

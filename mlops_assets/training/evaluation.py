@@ -96,12 +96,17 @@ def importances(
     base = point(metric, predict(rows))
     found = []
     for name in schema.names:
-        # One call for all repeats: the fixed cost of a prediction outweighs its rows.
-        shuffled = [
-            rows.assign(**{name: rows[name].to_numpy()[generator.permutation(len(rows))]})
-            for _ in range(repeats)
-        ]
-        together = predict(pd.concat(shuffled, ignore_index=True))
+        values, row = rows[name].to_numpy(), np.arange(len(rows))
+        codes, known = pd.factorize(values, use_na_sentinel=False)
+        shuffles = [generator.permutation(len(rows)) for _ in range(repeats)]
+        # Where a column has few values the repeats ask the same of a row: it is asked once. And
+        # all in one call, whose fixed cost outweighs its rows.
+        pairs = np.concatenate([row * len(known) + codes[shuffle] for shuffle in shuffles])
+        distinct, place = np.unique(pairs, return_inverse=True)
+        first = np.unique(codes, return_index=True)[1]
+        asked = rows.iloc[distinct // len(known)].reset_index(drop=True)
+        asked[name] = values[first[distinct % len(known)]]
+        together = predict(asked).take(place)
         drops = [
             sign * (base - point(metric, together.take(slice(k * len(rows), (k + 1) * len(rows)))))
             for k in range(repeats)

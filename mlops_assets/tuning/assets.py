@@ -84,16 +84,14 @@ def direction(experiment: Experiment) -> Direction:
 def _tuned(experiment: Experiment) -> dg.AssetsDefinition:
     spec, metric = experiment.tuning, experiment.metric
 
-    @dg.asset(
-        **names.asset_options(
-            experiment,
-            "tuning",
-            names.TUNED_HYPERPARAMETERS,
-            kinds={"optuna"},
-            description=f"The parameters with the best cross-validated `{metric}`. The study is "
-            "kept: it goes on after an interruption, and grows when `n_trials` is raised.",
-            code=f"{spec.fingerprint()}-{experiment.training.fingerprint()}",
-        ),
+    @names.asset(
+        experiment,
+        "tuning",
+        names.TUNED_HYPERPARAMETERS,
+        kinds={"optuna"},
+        description=f"The parameters with the best cross-validated `{metric}`. The study is "
+        "kept: it goes on after an interruption, and grows when `n_trials` is raised.",
+        code=f"{spec.fingerprint()}-{experiment.training.fingerprint()}",
         ins={"training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET))},
         pool=f"tune_{experiment.name}",
     )

@@ -1,8 +1,9 @@
 """The objective of a study: cross-validated quality of the pipeline. Runs in worker processes, so
 it is built from values alone."""
 
+import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.gateways.data_store import DataStore
@@ -17,6 +18,9 @@ from mlops_assets.serving.schema import InputSchema
 
 if TYPE_CHECKING:
     import pandas as pd
+
+KEPT_BYTES = 128 * 1024**2
+"""Encoded rows a worker holds at most, so that its trials need not encode them anew."""
 
 
 @dataclass(frozen=True)
@@ -75,20 +79,39 @@ class Objective:
     features: "pd.DataFrame"
     truth: Any
     parts: tuple[Fold, ...]
+    kept_bytes: int = KEPT_BYTES
+    _kept: dict[tuple[int, bytes], tuple[Any, Any]] = field(default_factory=dict)
 
     def __call__(self, parameters: Mapping[str, Any], fold: int) -> float:
         part = self.parts[fold]
-        model = self.factory.build(parameters)
-        model.fit(self.features.iloc[part.fit], self.truth[part.fit])
-        return point(self.factory.metric, self._outcome(model, part))
+        columns, estimator = (step for _, step in self.factory.build(parameters).steps)
+        fit, held_out = self._encoded(columns, fold)
+        # A copy: an estimator may be told to work in place.
+        estimator.fit(fit.copy(order="K"), self.truth[part.fit])
+        return point(self.factory.metric, self._outcome(estimator, held_out.copy(order="K"), part))
 
-    def _outcome(self, model: Any, part: Fold) -> Outcome:
+    def _encoded(self, columns: Any, fold: int) -> tuple[Any, Any]:
+        """The rows a fold fits on and those it holds out, as the estimator gets them: the same in
+        every trial whose parameters ask for the same preprocessing."""
+        key = fold, pickle.dumps(columns)
+        if key in self._kept:
+            return self._kept[key]
+        part = self.parts[fold]
+        fit = columns.fit_transform(self.features.iloc[part.fit], self.truth[part.fit])
+        encoded = fit, columns.transform(self.features.iloc[part.held_out])
+        if sum(rows.nbytes for pair in (*self._kept.values(), encoded) for rows in pair) <= (
+            self.kept_bytes
+        ):
+            self._kept[key] = encoded
+        return encoded
+
+    def _outcome(self, estimator: Any, rows: Any, part: Fold) -> Outcome:
         import numpy as np
 
-        truth, rows = self.truth[part.held_out], self.features.iloc[part.held_out]
+        truth = self.truth[part.held_out]
         if self.factory.task == "regression":
-            return Outcome(truth, np.asarray(model.predict(rows), dtype=np.float64), None)
+            return Outcome(truth, np.asarray(estimator.predict(rows), dtype=np.float64), None)
         probabilities = np.zeros((len(truth), int(self.truth.max()) + 1))
         # A fold may lack a class, whose probability is then zero.
-        probabilities[:, model.classes_.astype(int)] = model.predict_proba(rows)
+        probabilities[:, estimator.classes_.astype(int)] = estimator.predict_proba(rows)
         return Outcome(truth, probabilities.argmax(axis=1).astype(float), probabilities)

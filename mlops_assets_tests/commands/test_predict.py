@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import subprocess
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import pytest
 
 from mlops_assets.commands import traffic
 from mlops_assets.commands.predict import Question, answer_table, body_of, curl
+from mlops_assets.serving.client import Answer
 
 ROWS = [{"age": 40, "spent": 10.5, "senior": True, "region": "west"}, {"age": 20, "spent": None,
          "senior": False, "region": None}]  # fmt: skip
@@ -47,6 +49,19 @@ def test_the_curl_line_survives_the_shell():
     assert {"content-type: text/csv", "x-mlops-probe: 1"} < set(words)
 
 
+def test_the_curl_line_names_the_variable_of_the_key_and_not_the_key():
+    command = curl("http://127.0.0.1:1", Question(b"{}", "application/json"), "CHURN_KEYS")
+    shown = subprocess.run(
+        ["bash", "-c", f"curl() {{ printf '%s\\n' \"$@\"; }}; {command}"],
+        env={"CHURN_KEYS": "new,old"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "authorization: Bearer new" in shown.stdout.splitlines()
+    assert "new" not in command
+
+
 def test_answers_are_tables():
     labels = {"predictions": ["no"], "classes": ["no", "yes"], "probabilities": [[0.75, 0.25]]}
     assert answer_table(labels) == "prediction  P(no)   P(yes)\nno          0.7500  0.2500"
@@ -73,12 +88,16 @@ def test_traffic_goes_in_batches_and_is_summed_up():
 
     def ask(batch):
         asked.append(len(batch))
-        return {
-            "version": "3",
-            "predictions": ["yes"] + ["no"] * (len(batch) - 1),
-            "classes": ["no", "yes"],
-            "probabilities": [[0.9, 0.1]] * len(batch),
-        }
+        return Answer(
+            predictions=["yes"] + ["no"] * (len(batch) - 1),
+            probabilities=[[0.9, 0.1]] * len(batch),
+            classes=["no", "yes"],
+            model="churn",
+            version="3",
+            request_id="",
+            explanations=None,
+            content={},
+        )
 
     sent = traffic.send(ROWS * 225, ask, on_batch=told.append, clock=iter([1.0, 3.0]).__next__)
     assert (asked, told) == ([200, 200, 50], [200, 400, 450])

@@ -109,7 +109,7 @@ def shifted(built: Built, by: float) -> dict[str, Any]:
         (lambda b: changed(b, probabilities=right(b)["probabilities"][:2]), "no endpoint of ours"),
         (lambda b: changed(b, probabilities=[[1.0]] * 5), "no endpoint of ours"),
         (lambda b: {"predictions": right(b)["predictions"]}, "KeyError('version')"),
-        (lambda b: changed(b, version="latest"), "no endpoint of ours"),
+        (lambda b: changed(b, version="latest"), "version latest answers, not 7"),
         (lambda _: ["not", "an", "object"], "no endpoint of ours"),
         (lambda _: None, "no endpoint of ours"),
     ],

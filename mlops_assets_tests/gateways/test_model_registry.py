@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.models import infer_signature
+from mlflow.utils import requirements_utils
 from sklearn.ensemble import RandomForestClassifier
 
 from mlops_assets.gateways.model_registry import (
@@ -197,11 +198,11 @@ def test_a_model_is_logged_without_pickle_and_reloads(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    before = mlflow.get_tracking_uri()
+    before = mlflow.get_tracking_uri(), requirements_utils._MODULES_TO_PACKAGES
     with model_registry.writing(run_id):
         uri = logged(model_registry, run_id, forest)
         assert status(model_registry, run_id) == "RUNNING"
-    assert mlflow.get_tracking_uri() == before
+    assert (mlflow.get_tracking_uri(), requirements_utils._MODULES_TO_PACKAGES) == before
     assert mlflow.active_run() is None
     assert uri.startswith("models:/m-")
 
@@ -209,6 +210,8 @@ def test_a_model_is_logged_without_pickle_and_reloads(
     assert "Downloading artifacts" not in capfd.readouterr().err
     names = {path.name for path in folder.rglob("*")}
     assert "model.skops" in names
+    required = (folder / "requirements.txt").read_text().split()
+    assert required == [f"mlflow=={mlflow.__version__}", "scikit-learn"]
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".joblib"))]
     model, frame = forest
     again = mlflow.sklearn.load_model(str(folder))

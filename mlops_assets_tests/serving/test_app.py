@@ -1,55 +1,25 @@
 import asyncio
 import json
 import threading
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from mlops_assets.serving.app import Limits, Service, build
-from mlops_assets.serving.metrics import Metrics
+from mlops_assets.serving.app import Limits, build
+from mlops_assets.serving.explain import NotExplainableError
 from mlops_assets.serving.scorer import Scorer
+from mlops_assets_tests.serving.callers import Recorder, TestClient, at_once, service_of
 
 
-def service_of(built, *, limits=Limits(), scorer=None):  # noqa: B008
-    scorer = scorer or Scorer.open(built.folder)
-    service = Service(scorer, version="7", limits=limits, metrics=Metrics(scorer, "7"))
-    service.ready = True
-    return service
-
-
-class TestClient:
-    """A synchronous caller of an application in this process."""
-
-    __test__ = False
-
-    def __init__(self, app):
-        self._runner = asyncio.Runner()
-        transport = httpx.ASGITransport(app=app)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://test")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._runner.run(self._client.aclose())
-        self._runner.close()
-
-    def request(self, method, path, **options):
-        return self._runner.run(self._client.request(method, path, **options))
-
-    def get(self, path, **options):
-        return self.request("GET", path, **options)
-
-    def post(self, path, **options):
-        return self.request("POST", path, **options)
-
-
-@pytest.fixture
-def client(binary):
+@pytest.fixture(params=["in threads", "at once"])
+def client(binary, request):
     limits = Limits(max_rows=50, max_body_bytes=20_000)
-    with TestClient(build(service_of(binary, limits=limits))) as client:
+    scorer = at_once(binary) if request.param == "at once" else None
+    with TestClient(build(service_of(binary, limits=limits, scorer=scorer))) as client:
         yield client
 
 
@@ -252,3 +222,214 @@ def test_overload_is_503_and_the_loop_stays_free(binary):
     assert pinged.status_code == 200
     assert [response.status_code for response in answered] == [200, 200, 200]
     service.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/invocations", "POST"),
+        ("OPTIONS", "/invocations", "POST"),
+        ("POST", "/ping", "GET, HEAD"),
+        ("DELETE", "/v2/models/churn/infer", "POST"),
+    ],
+)
+def test_another_method_is_405_and_names_those_allowed(client, method, path, allow):
+    response = client.request(method, path)
+    assert (response.status_code, response.headers["allow"]) == (405, allow)
+
+
+def test_every_answer_names_model_version_and_request(client, binary):
+    records = {"instances": binary.records(1)}
+    answers = [
+        client.get(path) for path in ("/ping", "/v2", "/v2/health/live", "/v2/models/churn", "/no")
+    ] + [client.post("/invocations", json=records), client.post("/invocations", content=b"{")]
+    for answer in answers:
+        body = answer.json()
+        assert body["request_id"] == answer.headers["x-request-id"]
+        assert (body.get("model", "churn"), body["version"]) == ("churn", "7")
+
+
+@pytest.mark.parametrize(
+    ("headers", "word"),
+    [
+        ({"content-encoding": "gzip"}, "gzip"),
+        ({"content-type": "application/json; charset=utf-16"}, "utf-16"),
+    ],
+)
+def test_an_encoded_body_is_415(client, headers, word):
+    response = client.post("/invocations", content=b"{}", headers=headers)
+    assert (response.status_code, response.json()["error"]) == (415, "bad_encoding")
+    assert word in response.json()["message"]
+
+
+def test_json_lines_and_csv_without_header_are_answered(client, binary):
+    lines = "\n".join(json.dumps(record) for record in binary.records(3))
+    headers = {"content-type": "application/jsonlines"}
+    answer = client.post("/invocations", content=lines, headers=headers).json()
+    np.testing.assert_allclose(answer["probabilities"], binary.expected(3), rtol=0, atol=1e-12)
+    values = ("" if v is None else str(v) for v in binary.records(1)[0].values())
+    headers = {"content-type": "text/csv; header=absent"}
+    answer = client.post("/invocations", content=",".join(values), headers=headers).json()
+    np.testing.assert_allclose(answer["probabilities"], binary.expected(1), rtol=0, atol=1e-12)
+
+
+def test_a_body_that_does_not_arrive_is_408(binary):
+    async def slow():
+        yield b'{"instances": '
+        await asyncio.sleep(30)
+        yield b"[]}"
+
+    service = service_of(binary, limits=Limits(body_seconds=0.05))
+    with TestClient(build(service)) as client:
+        response = client.post("/invocations", content=slow())
+    assert (response.status_code, response.json()["error"]) == (408, "body_too_slow")
+    assert response.headers["connection"] == "close"
+    assert service.in_flight == 0
+
+
+KEYS = frozenset({"first", "second"})
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/v2/models/churn/infer"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"authorization": "Bearer third"}, 401),
+        ({"authorization": "Basic first"}, 401),
+        ({"authorization": "Bearer"}, 401),
+        ({"x-api-key": ""}, 401),
+        ({"x-api-key": "Second"}, 401),
+        ({"authorization": "Bearer first"}, 400),
+        ({"authorization": "bearer second"}, 400),
+        ({"x-api-key": "second"}, 400),
+    ],
+)
+def test_scoring_asks_for_a_key(binary, path, headers, status):
+    with TestClient(build(service_of(binary, keys=KEYS))) as client:
+        response = client.post(path, json={}, headers=headers)
+    assert response.status_code == status
+    if status == 401:
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert response.json()["error"] == "unauthorized"
+
+
+def test_health_and_metrics_stay_open_and_golden_requests_do_not(binary):
+    with TestClient(build(service_of(binary, keys=KEYS))) as client:
+        paths = ("/ping", "/v2/health/live", "/v2/models/churn/ready", "/metrics", "/docs")
+        assert [client.get(path).status_code for path in paths] == [200] * 5
+        assert client.get("/openapi.json").status_code == 401
+        assert client.get("/openapi.json", headers={"x-api-key": "first"}).status_code == 200
+
+
+def test_rows_are_handed_to_the_recorder(binary):
+    recorder = Recorder()
+    service = service_of(binary, recorder=recorder, entity="customer")
+    record = binary.records(1)[0]
+    with TestClient(build(service)) as client:
+        headers = {"x-request-id": "a-1"}
+        rows = {"instances": [{**record, "customer": "c-1"}, record]}
+        before = time.time()
+        client.post("/invocations", json=rows, headers=headers)
+        client.post("/invocations", json={"instances": [record]})
+        client.post("/invocations", json=rows, headers={"x-mlops-probe": "1"})
+        assert "mlops_rows_total 0.0" in client.get("/metrics").text
+    (columns, scores, when, name, entities), (_, _, _, _, nobody) = recorder.submitted
+    assert {key: values[0] for key, values in columns.items()} == record
+    assert len(scores.predictions) == 2
+    assert before <= when <= time.time()
+    assert (name, entities, nobody) == ("a-1", ["c-1", None], None)
+
+
+def test_the_recorder_is_told_of(binary):
+    recorder = Recorder()
+    service = service_of(binary, recorder=recorder)
+    service.metrics.watch(recorder)
+    with TestClient(build(service)) as client:
+        assert "mlops_profile_last_flush" not in client.get("/metrics").text
+        recorder.pending_rows, recorder.dropped_rows, recorder.last_flush = 4, 5, 6e8
+        recorder.flush_failures, recorder.logged_rows = 7, 8
+        text = client.get("/metrics").text
+    for line in (
+        "mlops_profile_rows_pending 4.0",
+        "mlops_profile_rows_dropped_total 5.0",
+        "mlops_profile_flush_failures_total 7.0",
+        "mlops_logged_rows_total 8.0",
+        "mlops_profile_last_flush_timestamp_seconds 6e+08",
+    ):
+        assert line in text
+
+
+@dataclass(frozen=True)
+class Explanation:
+    rows: int
+
+    def to_json(self):
+        return [{"tenure": 0.5}] * self.rows
+
+
+@dataclass(frozen=True)
+class Explaining:
+    """A scorer that explains, or says why it does not."""
+
+    scorer: Any
+    refusal: str | None = None
+
+    @property
+    def manifest(self):
+        return self.scorer.manifest
+
+    @property
+    def folder(self):
+        return self.scorer.folder
+
+    @property
+    def digest(self):
+        return self.scorer.digest
+
+    def score(self, columns):
+        return self.scorer.score(columns)
+
+    def explain(self, columns):
+        if self.refusal is not None:
+            raise NotExplainableError(self.refusal)
+        return Explanation(len(columns["tenure"]))
+
+
+def test_an_answer_is_explained_when_asked(binary):
+    content = {"instances": binary.records(2)}
+    with TestClient(build(service_of(binary, scorer=Explaining(at_once(binary))))) as client:
+        answer = client.post("/invocations?explain=true", json=content).json()
+        assert answer["explanations"] == [{"tenure": 0.5}] * 2
+        assert len(answer["predictions"]) == 2
+        for path in ("/invocations", "/invocations?explain=false", "/invocations?other=1"):
+            assert "explanations" not in client.post(path, json=content).json()
+        refused = client.post("/invocations?explain=perhaps", json=content)
+        assert (refused.status_code, refused.json()["error"]) == (400, "bad_query")
+
+
+def test_what_cannot_be_explained_is_400_with_the_reason(binary):
+    recorder = Recorder()
+    scorer = Explaining(at_once(binary), refusal="forests of 9,000 trees are not explained")
+    with TestClient(build(service_of(binary, scorer=scorer, recorder=recorder))) as client:
+        content = {"instances": binary.records(1)}
+        response = client.post("/invocations?explain=1", json=content)
+    assert (response.status_code, response.json()["error"]) == (400, "not_explainable")
+    assert "9,000 trees" in response.json()["message"]
+    assert recorder.submitted == []
+
+
+def test_a_model_that_proves_slow_leaves_the_event_loop(binary):
+    real = at_once(binary)
+
+    def slow(columns):
+        time.sleep(0.02)
+        threads.add(threading.current_thread())
+        return real._predict(columns)
+
+    threads = set()
+    service = service_of(binary, scorer=replace(real, _predict=slow))
+    with TestClient(build(service)) as client:
+        for _ in range(4):
+            client.post("/invocations", json={"instances": binary.records(1)})
+    assert {thread is threading.main_thread() for thread in threads} == {True, False}

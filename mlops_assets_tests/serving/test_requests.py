@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_assets.serving.requests import RequestError, parse_csv, parse_json
+from mlops_assets.serving.refusals import RequestError
+from mlops_assets.serving.requests import parse_csv, parse_json, parse_lines
 from mlops_assets_tests.builders import SCHEMA
 
 GOOD = {"tenure": 12, "charges": 70.5, "senior": True, "contract": "monthly"}
@@ -169,4 +170,100 @@ def test_whatever_bytes_are_sent_are_refused(body):
     with pytest.raises(RequestError):
         parse(body)
     with pytest.raises(RequestError):
+        parse_lines(body, SCHEMA, max_rows=10)
+    with pytest.raises(RequestError):
+        parse_csv(body, SCHEMA, max_rows=10, header=True)
+
+
+@pytest.mark.parametrize("header", [None, False])
+def test_csv_without_a_header_stands_in_the_order_of_the_schema(header):
+    body = b"12,70.5,true,monthly\r\n,,0,\r\n"
+    assert parse_csv(body, SCHEMA, max_rows=10, header=header) == {
+        "tenure": [12.0, None],
+        "charges": [70.5, None],
+        "senior": [True, False],
+        "contract": ["monthly", None],
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "header", "reason", "word"),
+    [
+        (b"1,2,true\n", None, "unknown_field", "'1'"),
+        (b"a,b,c,d\n1,2,true,x\n", None, "unknown_field", "'a'"),
+        (b",,,monthly\n", None, "unknown_field", "''"),
+        (b"12,70,1,contract\n", None, "unknown_field", "'1'"),
+        (b"1,x,true,monthly\n", False, "wrong_type", "'charges'"),
+        (b"1,2,true,monthly\n", True, "unknown_field", "'1'"),
+        (b"1,2\n", False, "bad_row", "row 0"),
+    ],
+)
+def test_a_first_line_that_could_be_either_is_taken_for_a_header(body, header, reason, word):
+    with pytest.raises(RequestError) as caught:
+        parse_csv(body, SCHEMA, max_rows=10, header=header)
+    assert (caught.value.status, caught.value.reason) == (400, reason)
+    assert word in caught.value.message
+
+
+def test_too_many_lines_of_csv_are_counted():
+    body = b"tenure,charges,senior,contract\n" + b"1,2,1,x\n" * 25
+    with pytest.raises(RequestError, match="25 rows; at most 10"):
         parse_csv(body, SCHEMA, max_rows=10)
+    assert len(parse_csv(body, SCHEMA, max_rows=25)["tenure"]) == 25
+
+
+def test_json_lines_are_records():
+    body = json.dumps(GOOD).encode() + b"\n\n" + json.dumps({**GOOD, "tenure": 3}).encode()
+    assert parse_lines(body, SCHEMA, max_rows=10)["tenure"] == [12.0, 3.0]
+    with pytest.raises(RequestError, match="row 1 is not JSON"):
+        parse_lines(body.replace(b"3", b"}", 1), SCHEMA, max_rows=10)
+    with pytest.raises(RequestError, match="2 rows"):
+        parse_lines(body, SCHEMA, max_rows=1)
+
+
+def test_a_key_that_stands_twice_counts_with_its_last_value():
+    body = json.dumps({"instances": [GOOD]}).encode()
+    assert parse(body.replace(b'"tenure": 12', b'"tenure": 12, "tenure": 13')) == {
+        **TYPED,
+        "tenure": [13.0],
+    }
+
+
+def test_a_mark_of_utf8_is_no_part_of_the_body():
+    assert parse(b"\xef\xbb\xbf" + json.dumps({"instances": [GOOD]}).encode()) == TYPED
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-le"])
+def test_json_is_utf8(encoding):
+    with pytest.raises(RequestError, match="not JSON"):
+        parse(json.dumps({"instances": [GOOD]}).encode(encoding))
+
+
+@pytest.mark.parametrize(
+    ("content", "entities"),
+    [
+        ({"instances": [{**GOOD, "who": "a"}, GOOD]}, ["a", None]),
+        ({"instances": [{**GOOD, "who": 7}]}, [7]),
+        ({"inputs": {"who": ["a"], **{name: [value] for name, value in GOOD.items()}}}, ["a"]),
+        ({"dataframe_split": {"columns": ["who", *NAMES], "data": [["a", *VALUES]]}}, ["a"]),
+    ],
+)
+def test_an_entity_follows_the_inputs(content, entities):
+    columns = parse_json(json.dumps(content).encode(), SCHEMA, max_rows=10, entity="who")
+    assert columns.pop("who") == entities
+    assert list(columns) == NAMES
+
+
+def test_an_entity_may_stand_in_csv():
+    columns = parse_csv(
+        b"tenure,who,charges,senior,contract\n1,a,1,1,x\n1,,1,1,x\n",
+        SCHEMA, max_rows=10, entity="who",
+    )  # fmt: skip
+    assert columns["who"] == ["a", None]
+
+
+@pytest.mark.parametrize("value", [True, [], {}, "\ud800", float("1e999")])
+def test_an_entity_is_a_string_or_a_number(value):
+    body = json.dumps({"instances": [{**GOOD, "who": value}]}).replace("Infinity", "1e999")
+    with pytest.raises(RequestError, match="'who' says whom the row is about"):
+        parse_json(body.encode(), SCHEMA, max_rows=10, entity="who")

@@ -1,6 +1,7 @@
 """The objective of a study: what scikit-learn's own cross-validation says."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.modeling.folds import FOLD, LABEL, SPLIT
 from mlops_assets.modeling.pipeline import EstimatorError
 from mlops_assets.serving.schema import Column, InputSchema
-from mlops_assets.tuning.objective import ObjectiveFactory
+from mlops_assets.tuning.objective import KEPT_BYTES, ObjectiveFactory
 
 DATA = load_breast_cancer(as_frame=True)
 NAMES = list(DATA.data.columns[:5])
@@ -61,6 +62,35 @@ def test_a_regression_is_scored_in_the_units_of_its_target(factory):
         task="regression", metric="rmse", estimator="sklearn.linear_model.Ridge", fixed={}
     )
     assert 0 < made()({"alpha": 1.0}, 0) < 1
+
+
+@pytest.mark.parametrize("kept_bytes", [0, KEPT_BYTES])
+def test_a_fold_scores_the_same_however_often_it_was_encoded(factory, kept_bytes):
+    made, _ = factory(
+        task="regression", metric="rmse", estimator="sklearn.linear_model.Ridge", fixed={}
+    )
+    objective = replace(made(), kept_bytes=kept_bytes)
+    expected = [made()({"alpha": 1.0}, fold) for fold in range(3)]
+    # An estimator may be told to work in place: the rows of later trials stay as they were.
+    objective({"alpha": 9.0, "copy_X": False}, 0)
+    assert [objective({"alpha": 1.0}, fold) for fold in range(3)] == expected
+    assert [objective({"alpha": 1.0}, fold) for fold in range(3)] == expected
+
+
+def test_a_parameter_that_asks_for_other_preprocessing_gets_it(factory, tmp_path):
+    made, rows = factory(
+        url=str(tmp_path / "gaps.parquet"),
+        task="regression",
+        metric="mae",
+        estimator="sklearn.ensemble.RandomForestRegressor",
+        fixed={"n_estimators": 2},
+    )
+    gaps = rows.assign(**{NAMES[0]: rows[NAMES[0]].where(rows.index % 7 > 0)})
+    gaps.to_parquet(tmp_path / "gaps.parquet")
+    objective = made()
+    assert objective({"criterion": "squared_error"}, 0) > 0
+    # It cannot take missing values under this criterion; they are filled in.
+    assert objective({"criterion": "absolute_error"}, 0) > 0
 
 
 def test_an_unknown_parameter_is_refused_before_the_first_trial(factory):

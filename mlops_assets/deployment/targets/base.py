@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from mlops_assets.experiment.spec import Spec
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.serving.recording import Recording
@@ -48,6 +50,9 @@ class TargetContext:
 class Target(Spec):
     """One kind of deployment target. Subclasses declare `kind: Literal["..."]` and their fields."""
 
+    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Environment variable with the keys callers need, separated by commas. None: no key needed."""
+
     @abstractmethod
     def render(self, release: Release, context: TargetContext) -> dict[str, Any]:
         """The complete, JSON-serialisable description of the deployment. Pure."""
@@ -68,7 +73,12 @@ class Target(Spec):
         Raises:
             TargetError: one is asked for, and the environment holds none.
         """
-        return None
+        if self.key_env is None:
+            return None
+        keys = [key.strip() for key in context.variables.get(self.key_env, "").split(",")]
+        if not (found := next(filter(None, keys), None)):
+            raise TargetError(f"the environment variable {self.key_env} holds no key")
+        return found
 
     @abstractmethod
     def observe(self, experiment: str, context: TargetContext) -> Endpoint | None:

@@ -28,8 +28,6 @@ class Local(Target):
     """Port on 127.0.0.1. By default any free one, kept for the life of the endpoint."""
     workers: int = Field(default=1, ge=1, le=64)
     """Processes that answer on the one port; each holds the model in memory."""
-    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Environment variable with the keys callers need, separated by commas. None: no key needed."""
     max_rows: int = Field(default=10_000, ge=1)
     """Rows a single request may hold; more are answered with 413."""
     max_body_mb: float = Field(default=10.0, gt=0, le=1000)
@@ -86,14 +84,6 @@ class Local(Target):
             state = supervision.bring_up(folder, desired, environment, context, timeout)
             _drop_bundles(folder, keep={state.bundle_digest, state.previous_digest})
             return _endpoint(manifest["experiment"], state, folder)
-
-    def key(self, context: TargetContext) -> str | None:
-        if self.key_env is None:
-            return None
-        keys = [key.strip() for key in context.variables.get(self.key_env, "").split(",")]
-        if not (found := next(filter(None, keys), None)):
-            raise TargetError(f"the environment variable {self.key_env} holds no key")
-        return found
 
     def _environment(self, context: TargetContext) -> dict[str, str]:
         """What the endpoint's processes need beyond the environment they inherit."""

@@ -5,20 +5,17 @@ onnxruntime's. Needs numpy and onnxruntime only.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.serving.bundle import BundleError, Manifest
-from mlops_assets.serving.encoding import ENCODING, INPUT, OUTPUT, InputEncoding
+from mlops_assets.serving.encoding import ENCODING, INPUT, OUTPUT, EncodedModel, InputEncoding
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def load(
-    folder: Path, manifest: Manifest
-) -> Callable[[dict[str, list[Any]]], "np.ndarray[Any, Any]"]:
+def load(folder: Path, manifest: Manifest) -> EncodedModel:
     """The model of a verified bundle as a function of columns.
 
     It gives (n, classes) probabilities for classification, (n,) values for regression.
@@ -30,15 +27,16 @@ def load(
     session = _session(path)
     encoding = _encoding(path, session)
     _check(path, session, encoding, manifest)
-    names, run, matrix = [OUTPUT], session.run, encoding.matrix
+    names, run = [OUTPUT], session.run
     regression = manifest.task == "regression"
 
-    def execute(columns: dict[str, list[Any]]) -> "np.ndarray[Any, Any]":
-        answer: np.ndarray[Any, Any] = run(names, {INPUT: matrix(columns)})[0]
+    def execute(matrix: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+        answer: np.ndarray[Any, Any] = run(names, {INPUT: matrix})[0]
         return answer.reshape(-1) if regression else answer
 
+    model = EncodedModel(encoding, execute)
     try:
-        width = execute({name: [None] for name in encoding.names}).shape[-1]
+        width = model({name: [None] for name in encoding.names}).shape[-1]
     except Exception as error:
         raise BundleError(f"{path.name} cannot be executed: {error}") from error
     if width != (len(manifest.classes) or 1):
@@ -46,7 +44,7 @@ def load(
             f"{path.name} gives {width} outputs a row; the manifest names "
             f"{len(manifest.classes) or 'no'} classes"
         )
-    return execute
+    return model
 
 
 def _session(path: Path) -> Any:

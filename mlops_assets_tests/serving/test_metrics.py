@@ -1,0 +1,113 @@
+"""Several processes of one endpoint tell one truth."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mlops_assets.serving.metrics import forget
+
+PROGRAM = """
+import json, os, sys
+from pathlib import Path
+from types import SimpleNamespace
+from mlops_assets.serving import bundle
+from mlops_assets.serving.metrics import Metrics
+from mlops_assets.serving.scorer import Scores
+
+folder, directory, version = map(Path, sys.argv[1:])
+model = SimpleNamespace(manifest=bundle.verify(folder), folder=folder, digest="d")
+recorder = SimpleNamespace(
+    pending_rows=5, dropped_rows=0, flush_failures=0, logged_rows=0, last_flush=None
+)
+metrics = Metrics(model, version.name, directory=directory)
+metrics.watch(recorder)
+for line in sys.stdin:
+    rows, in_flight = json.loads(line)
+    metrics.observe({"tenure": [None] * rows}, Scores(["Yes"] * rows, [[0.25, 0.75]] * rows))
+    metrics.answered(200, "/invocations", 0.003)
+    metrics.refused("overload")
+    recorder.dropped_rows += 2
+    recorder.last_flush = 1000.0 + rows
+    if in_flight is None:
+        metrics.close()
+    else:
+        metrics.refresh(in_flight)
+    print(json.dumps([os.getpid(), metrics.render()[0].decode()]), flush=True)
+"""
+
+
+class Worker:
+    """A process that counts what it is told, and tells what all of them counted."""
+
+    def __init__(self, built, directory, version):
+        command = [sys.executable, "-c", PROGRAM, str(built.folder), str(directory), version]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def tell(self, rows, in_flight):
+        self.process.stdin.write(json.dumps([rows, in_flight]) + "\n")
+        self.process.stdin.flush()
+        pid, text = json.loads(self.process.stdout.readline())
+        assert pid == self.process.pid
+        return text
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def workers(binary, tmp_path):
+    found = [Worker(binary, tmp_path / "metrics", version) for version in ("7", "8")]
+    yield found
+    for worker in found:
+        worker.kill()
+        worker.process.stdin.close()
+        worker.process.stdout.close()
+
+
+def test_counts_of_a_killed_process_stay_and_its_gauges_go(workers, tmp_path):
+    first, second = workers
+    first.tell(10, 3)
+    text = second.tell(20, 4)
+    for line in (
+        "mlops_rows_total 30.0",
+        "mlops_prediction_probability_count 30.0",
+        'mlops_prediction_probability_bucket{le="0.7"} 0.0',
+        'mlops_predictions_total{label="Yes"} 30.0',
+        'mlops_missing_values_total{feature="tenure"} 30.0',
+        'mlops_requests_total{status="200"} 2.0',
+        'mlops_errors_total{reason="overload"} 2.0',
+        'mlops_request_seconds_bucket{le="0.005",path="/invocations"} 2.0',
+        "mlops_requests_in_flight 7.0",
+        "mlops_profile_rows_pending 10.0",
+        "mlops_profile_rows_dropped_total 4.0",
+        "mlops_profile_last_flush_timestamp_seconds 1020.0",
+    ):
+        assert line in text
+    assert 'version="7"' in text
+    assert 'version="8"' in text
+    first.kill()
+    forget(tmp_path / "metrics", first.process.pid)
+    text = second.tell(0, 1)
+    for line in (
+        "mlops_rows_total 30.0",
+        "mlops_requests_in_flight 1.0",
+        "mlops_profile_rows_pending 5.0",
+        "mlops_profile_rows_dropped_total 6.0",
+    ):
+        assert line in text
+    assert 'version="7"' not in text
+
+
+def test_a_process_that_ends_takes_its_gauges_along(workers):
+    first, second = workers
+    first.tell(10, 3)
+    first.tell(0, None)
+    text = second.tell(20, 4)
+    assert "mlops_requests_in_flight 4.0" in text
+    assert "mlops_profile_rows_dropped_total 6.0" in text
+    assert 'version="7"' not in text
