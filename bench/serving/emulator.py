@@ -92,7 +92,9 @@ def invoke(port, body):
         "rawPath": "/invocations",
         "rawQueryString": "",
         "headers": {"content-type": "application/json"},
-        "requestContext": {"http": {"method": "POST", "path": "/invocations"}},
+        "requestContext": {
+            "http": {"method": "POST", "path": "/invocations", "sourceIp": "127.0.0.1"}
+        },
         "body": body,
         "isBase64Encoded": False,
     }

@@ -41,8 +41,7 @@ def python_of(root, name, packages):
     print(f"installing {name}: {', '.join(packages)}", flush=True)
     python = empty(folder)
     install(python, wanted)
-    # Where PYTHONDONTWRITEBYTECODE is set, every start would compile all packages anew.
-    subprocess.run([python, "-m", "compileall", "-q", "-j", "0", folder / "lib"], check=False)
+    compile_all(python, folder / "lib")
     done.write_text(json.dumps(wanted), encoding="utf-8")
     return python
 
@@ -51,6 +50,13 @@ def empty(folder):
     """The interpreter of a new environment with pip alone."""
     run([sys.executable, "-m", "venv", folder])
     return folder / "bin" / "python"
+
+
+def compile_all(python, folder):
+    """Where PYTHONDONTWRITEBYTECODE is set, every start would compile everything anew."""
+    # A few packages ship files of other Python versions as templates; these may fail.
+    command = [python, "-m", "compileall", "-q", "-j", "0", folder]
+    subprocess.run(command, check=False, capture_output=True, timeout=TIMEOUT)
 
 
 def version(python, package):
@@ -73,9 +79,11 @@ def install(python, packages, *options):
 
 
 def run(command):
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=TIMEOUT, check=False
-    )
+    command = list(map(str, command))
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise InstallError(f"not done within {TIMEOUT} s") from error
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if not line.startswith("WARNING")]
         raise InstallError("; ".join(said[-3:]) or f"exit code {done.returncode}")

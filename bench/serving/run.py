@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import report
 import session
 from processes import cores, end_in_order
 
+import mlops_assets
+
 
 def main():
     asked = parser().parse_args()
@@ -28,6 +31,7 @@ def main():
     pythons = prepare(chosen, asked.environments, absent)
     server_core, load_core = cores()
     seconds = session.Seconds().times(0.3 if asked.quick else 1)
+    end = time.monotonic() + 60 * asked.minutes
     with tempfile.TemporaryDirectory(prefix="bench-model-") as folder:
         trained = model.train(Path(folder))
         os.sched_setaffinity(0, {load_core})
@@ -37,7 +41,7 @@ def main():
             # Every other round backwards: nobody always comes after the same one.
             turn = chosen if number % 2 == 0 else chosen[::-1]
             rounds.append(
-                measured(turn, pythons, absent, trained, core=server_core, seconds=seconds)
+                measured(turn, pythons, absent, trained, core=server_core, seconds=seconds, end=end)
             )
     found = report.Rounds(rounds)
     judged = report.claims(found)
@@ -47,6 +51,7 @@ def main():
 
 def prepare(chosen, root, absent):
     """The interpreter of each contender; the reason in `absent` where there is none."""
+    environments.compile_all(sys.executable, Path(mlops_assets.__file__).parent)
     pythons = {}
     for contender in chosen:
         if not contender.packages:
@@ -61,10 +66,12 @@ def prepare(chosen, root, absent):
     return pythons
 
 
-def measured(turn, pythons, absent, trained, *, core, seconds):
+def measured(turn, pythons, absent, trained, *, core, seconds, end):
     """The figures of one round; who fails is noted in `absent` and not tried again."""
     figures = {}
     for contender in turn:
+        if time.monotonic() > end:
+            absent.setdefault(contender.name, "the time was up")
         if contender.name in absent:
             continue
         python = pythons[contender.name]
@@ -122,6 +129,7 @@ def parser():
         metavar="NAME,...",
         help="; ".join(known),
     )
+    options.add_argument("--minutes", type=float, default=20, help="nobody is started later")
     options.add_argument("--quick", action="store_true", help="a third of the time, to rehearse")
     options.add_argument("--markdown", action="store_true", help="claims as a table as well")
     options.add_argument(

@@ -39,7 +39,7 @@ class ProfileError(ContenderError):
 class Seconds:
     """How long each part of a round takes."""
 
-    warm: float = 0.7
+    warm: float = 1.5
     alone: float = 2.0
     together: float = 4.0
     batched: float = 3.0
