@@ -26,6 +26,8 @@ def _of_this_process() -> dg.Definitions:
         return load(settings.load())
     finally:
         gc.freeze()
+        # What Dagster makes of them next stays just as long: a snapshot of every job.
+        gc.set_threshold(10_000)
         gc.enable()
 
 

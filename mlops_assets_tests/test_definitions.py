@@ -219,6 +219,13 @@ def test_every_asset_says_what_it_is(loaded: dg.Definitions) -> None:
         assert Path(link.file_path) == experiment.path
 
 
+def test_dagster_need_not_work_out_a_signature_anew(loaded: dg.Definitions) -> None:
+    for each in (*(loaded.assets or ()), *(loaded.asset_checks or ())):
+        assert isinstance(each, dg.AssetsDefinition)
+        computed = each.op.compute_fn.decorated_fn
+        assert "__signature__" in vars(computed), f"{each.op.name}: use names.inspected_once"
+
+
 def test_every_check_job_and_schedule_has_a_description(loaded: dg.Definitions) -> None:
     for check in loaded.asset_checks or ():
         for spec in check.check_specs:
