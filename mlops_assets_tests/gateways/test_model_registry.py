@@ -132,10 +132,6 @@ def test_what_is_logged_is_there(
     (tmp_path / "got").mkdir()
     folder = model_registry.download(uri, tmp_path / "got")
     assert (folder / "manifest.json").read_text() == "{}"
-    bytes_of = model_registry.download(f"runs:/{run_id}/profiles/reference.bin", tmp_path / "got")
-    assert bytes_of.read_bytes() == b"\x00\x01"
-    top = model_registry.download(f"runs:/{run_id}/top.bin", tmp_path / "got")
-    assert top.read_bytes() == b"\x02"
 
 
 def test_a_figure_is_an_artifact(
