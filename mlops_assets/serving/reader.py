@@ -5,7 +5,6 @@ columns for every body that both accept.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -32,8 +31,7 @@ class Split(Struct, forbid_unknown_fields=True):
     index: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """n rows to score."""
 
     columns: dict[str, list[Any]]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from mlops_assets.serving.explain import NotExplainableError
 from mlops_assets.serving.reader import Reader, Rows
@@ -56,8 +57,7 @@ class Recorder(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A request that was read."""
 
     rows: Rows

@@ -5,10 +5,11 @@ import hmac
 import os
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs
+
+from msgspec import Struct
 
 from mlops_assets.serving.refusals import RequestError, bad, shown
 
@@ -25,10 +26,10 @@ WANTED = frozenset(
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 CLOSE = (b"connection", b"close")
 JSON = b"application/json"
+LATE = "the body is late"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What is sent back."""
 
     body: bytes
@@ -128,13 +129,20 @@ class Call:
         length = self.headers.get(b"content-length", b"")
         if length.isdigit() and (len(length) > 18 or int(length) > limit):
             raise _too_large(limit)
+        # What asyncio.timeout does, for a third of its price: it is paid by every request.
+        task: Any = asyncio.current_task()
+        alarm = asyncio.get_running_loop().call_later(seconds, task.cancel, LATE)
         try:
-            async with asyncio.timeout(seconds):
-                return await self._read(limit)
-        except TimeoutError:
+            return await self._read(limit)
+        except asyncio.CancelledError as error:
+            if error.args != (LATE,):
+                raise
+            task.uncancel()
             raise RequestError(
                 408, "body_too_slow", f"the body did not arrive in {seconds:g} s", headers=(CLOSE,)
             ) from None
+        finally:
+            alarm.cancel()
 
     async def _read(self, limit: int) -> bytes:
         parts: list[bytes] = []
