@@ -1,6 +1,7 @@
 """What supervisors and workers do when things end otherwise than planned, under load."""
 
 import os
+import resource
 import shutil
 import signal
 import time
@@ -64,6 +65,7 @@ def test_a_killed_worker_is_replaced_alone_while_the_other_serves(place, one):
     killed, other = place.state.worker_pids
     with load(live.url, one, kept=2, new=2) as callers:
         os.kill(killed, signal.SIGKILL)
+        until(lambda: place.state.worker_pids == (other,))
         state = until(lambda: len((s := place.state).worker_pids) == 2 and s)
         before = callers.total
         until(lambda: callers.total > before + 100)
@@ -99,6 +101,23 @@ def test_a_bundle_damaged_on_disk_is_refused_by_the_replacement_and_mended_by_a_
     place.deploy(one, 1, workers=2)
     state = until(lambda: len((s := place.state).worker_pids) == 2 and s)
     assert (other in state.worker_pids, state.detail) == (True, "")
+
+
+def test_a_disk_without_room_ends_nothing_and_the_state_is_made_up_for(place, one):
+    live = place.deploy(one, 1)
+    supervisor = endpoint.holder(place.folder)
+    (killed,) = place.state.worker_pids
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(supervisor, resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+    os.kill(killed, signal.SIGKILL)
+    assert ask(live.url, one, 5).status_code == 200
+    assert place.state.worker_pids == (killed,), "the state was written to a full disk"
+    resource.prlimit(supervisor, resource.RLIMIT_FSIZE, unlimited)
+    state = until(lambda: (s := place.state).state == "live" and killed not in s.worker_pids and s)
+    assert (state.restarts, state.since) == (1, live.since)
+    resource.prlimit(state.worker_pids[0], resource.RLIMIT_FSIZE, unlimited)
+    place.retire()
+    assert place.profiled() == {"1": 5}
 
 
 def test_a_change_of_the_number_of_workers_is_a_swap_of_its_own(place, one):
