@@ -6,6 +6,7 @@ as a bundle, by the project's own export, for us.
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from mlops_assets.modeling.scoring import columns
 from mlops_assets.modeling.threads import threads_for
 from mlops_assets.serving.bundle import Manifest
 from mlops_assets.serving.schema import Column, InputSchema
-from mlops_assets.training import evaluation, export, fitting
+from mlops_assets.training import export, fitting
 
 NUMBERS, WORDS = 12, 8
 NAMES = [f"number_{i}" for i in range(NUMBERS)] + [f"word_{i}" for i in range(WORDS)]
@@ -85,7 +86,7 @@ def train(folder):
         expected = estimator.predict_proba(pool[NAMES])[:, 1].tolist()
     joblib.dump(estimator, folder / "model.joblib")
     save_mlflow(estimator, folder / "mlflow", table[NAMES])
-    save_bundle(estimator, folder / "bundle", schema, pool)
+    save_bundle(estimator, folder / "bundle", schema, train=table, rows=pool)
     return Trained(
         folder / "model.joblib",
         folder / "mlflow",
@@ -142,15 +143,14 @@ def save_mlflow(estimator, folder, example):
     )
 
 
-def save_bundle(estimator, folder, schema, rows):
+def save_bundle(estimator, folder, schema, *, train, rows):
     folder.mkdir()
-    golden = evaluation.golden_rows(rows, schema)
     manifest = Manifest(
         model="bench",
         run_id="bench",
         task=TASK,
-        runtime="sklearn",
-        model_file=export.MODEL_FILE,
+        runtime="onnx",
+        model_file=export.MODEL_FILES["onnx"],
         schema=schema,
         classes=("no", "yes"),
         threshold=THRESHOLD,
@@ -159,8 +159,8 @@ def save_bundle(estimator, folder, schema, rows):
         created_at="2026-01-01T00:00:00+00:00",
         files={},
     )
-    expected = fitting.outcome(estimator, golden, task=TASK, schema=schema, threshold=THRESHOLD)
-    export.write(folder, estimator, manifest, golden=golden, expected=expected)
+    answered = partial(fitting.outcome, estimator, task=TASK, schema=schema, threshold=THRESHOLD)
+    export.write(folder, estimator, manifest, train=train, test=rows, answered=answered)
 
 
 def dataframe_split(batch):
