@@ -26,7 +26,7 @@ def problems(experiment: "Experiment") -> list[tuple[KeyPath, str]]:
     try:
         found = estimator_class(path, experiment.task)
         if experiment.training.runtime == "onnx":
-            refusal.check(found())
+            refusal.check(found(), experiment.training.parameters)
     except EstimatorError as error:
         return [(ESTIMATOR, str(error))]
     named: list[tuple[KeyPath, str, list[Any]]] = [

@@ -93,6 +93,8 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
                     schema=schema,
                     threshold=fitted.threshold,
                 )
+                answered = partial(fitted.outcome, task=task, schema=schema)
+                golden = evaluation.golden_rows(test, schema)
                 exported = export.write(
                     Path(temporary),
                     fitted.estimator,

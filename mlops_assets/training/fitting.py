@@ -29,6 +29,9 @@ class Fitted:
     threshold: float | None
     """On the probability of the positive class; None unless the task is binary."""
 
+    def outcome(self, rows: "pd.DataFrame", *, task: Task, schema: InputSchema) -> Outcome:
+        return outcome(self.estimator, rows, task=task, schema=schema, threshold=self.threshold)
+
 
 def fit(
     train: "pd.DataFrame",

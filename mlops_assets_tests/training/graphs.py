@@ -116,13 +116,7 @@ def compared(rows: Rows, fitted: fitting.Fitted, task: Any) -> tuple[float, int,
 def _answers(
     rows: Rows, fitted: fitting.Fitted, task: Any, converted: Converted, execute: Any
 ) -> Iterator[tuple[Any, Any]]:
-    answered = partial(
-        fitting.outcome,
-        fitted.estimator,
-        task=task,
-        schema=rows.schema,
-        threshold=fitted.threshold,
-    )
+    answered = partial(fitted.outcome, task=task, schema=rows.schema)
     held_out = columns(rows.table, rows.schema)
     kinds = {"all": held_out, **adversarial.rows(rows.schema, converted.explained, held_out)}
     for asked in kinds.values():

@@ -64,10 +64,8 @@ def exported(
     return written, fitted
 
 
-def outcome(fitted: fitting.Fitted, rows: Any, task: Any) -> Any:
-    return fitting.outcome(
-        fitted.estimator, rows, task=task, schema=SCHEMA, threshold=fitted.threshold
-    )
+def outcome(fitted: fitting.Fitted, rows: Any, task: Any) -> Outcome:
+    return fitted.outcome(rows, task=task, schema=SCHEMA)
 
 
 def answered(fitted: fitting.Fitted, task: Any) -> Any:

@@ -3,6 +3,7 @@
 `wiki/estimators.md` lists them all, with the differences that a test found.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from mlops_assets.modeling.pipeline import EstimatorError
@@ -88,8 +89,12 @@ class ConversionError(EstimatorError):
     """The model does not become an ONNX graph."""
 
 
-def check(estimator: Any) -> None:
+def check(estimator: Any, parameters: Mapping[str, Any] | None = None) -> None:
     """Refuse an estimator that does not become an ONNX graph, fitted or not.
+
+    Args:
+        estimator: with its parameters.
+        parameters: that it is yet to be given.
 
     Raises:
         ConversionError: it names the estimator, what converts, and the way out.
@@ -103,7 +108,7 @@ def check(estimator: Any) -> None:
             "multilayer perceptrons, LightGBM and XGBoost do (wiki/estimators.md). Choose one of "
             "them, or set training.runtime: sklearn"
         )
-    for name, value in estimator.get_params(deep=False).items():
+    for name, value in {**estimator.get_params(deep=False), **(parameters or {})}.items():
         if name in _PLAIN and value not in _PLAIN[name]:
             raise ConversionError(
                 f"{kind.__name__} with {name}={value!r} does not become an ONNX graph: leave "
