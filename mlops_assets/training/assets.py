@@ -86,15 +86,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
                     ordered=training_set.ordered,
                     seed=experiment.tuning.seed,
                 )
-                answered = partial(
-                    fitting.outcome,
-                    fitted.estimator,
-                    task=task,
-                    schema=schema,
-                    threshold=fitted.threshold,
-                )
                 answered = partial(fitted.outcome, task=task, schema=schema)
-                golden = evaluation.golden_rows(test, schema)
                 exported = export.write(
                     Path(temporary),
                     fitted.estimator,
