@@ -1,6 +1,7 @@
 """`mlops serve`: an endpoint by hand, in the foreground, until Ctrl-C."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,8 +77,9 @@ def _fetched(settings: "Settings", uri: str) -> tuple[Path, int]:
                 name, version = _registered(registry, uri)
                 path = releases.fetch(registry, name, version, Path(folder)).folder
             stored = kept / bundle.digest(path)
-            if not stored.exists():
-                path.rename(stored)
+            # The copy of an earlier time may have been damaged since.
+            shutil.rmtree(stored, ignore_errors=True)
+            path.rename(stored)
     except (RegistryError, bundle.BundleError) as error:
         raise click.ClickException(f"{uri}: {error}") from error
     return stored, version

@@ -71,3 +71,10 @@ class Standing:
     def fallback(self) -> Desired | None:
         """The last request that was fulfilled, also by a supervisor before this one."""
         return self._served or endpoint.read_serving(self._folder)
+
+    def asked(self) -> int:
+        """The request to answer, where it could not be served."""
+        try:
+            return endpoint.read_desired(self._folder / endpoint.DESIRED).generation
+        except ValueError:
+            return self.state.generation

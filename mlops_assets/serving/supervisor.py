@@ -82,7 +82,7 @@ class Supervisor:
                 sleep=time.sleep,
             )
         except (ValueError, PortTakenError) as error:
-            return self._give_up(self._wanted_generation(), str(error))
+            return self._give_up(self._standing.asked(), str(error))
         port = self._listener.getsockname()[1]
         host = f"[{desired.host}]" if ":" in desired.host else desired.host
         self._standing.change(port=port, url=f"http://{host}:{port}")
@@ -146,13 +146,13 @@ class Supervisor:
                 self._retire(old)
                 self._await_handover(old)
             self._tell_live(self._current)
+            self._on_live(self._standing.state)
         elif self._current is not None and worker in self._current.workers:
             self._tell_live(self._current)
 
     def _tell_live(self, crew: Crew) -> None:
         self._standing.live(crew)
         log.info("version %d is served by %s", crew.desired.version, crew.pids)
-        self._on_live(self._standing.state)
 
     def _await_handover(self, old: Crew) -> None:
         """Once the state names the new version, no new connection may reach the old one."""
@@ -273,12 +273,6 @@ class Supervisor:
         log.error("%s", detail)
         self._standing.change(state="failed", worker_pids=(), generation=generation, detail=detail)
         return 1
-
-    def _wanted_generation(self) -> int:
-        try:
-            return endpoint.read_desired(self._folder / endpoint.DESIRED).generation
-        except ValueError:
-            return self._standing.state.generation
 
 
 def main(arguments: list[str]) -> int:
