@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mlops_assets.experiment.model import Experiment
-from mlops_assets.serving import bundle
+from mlops_assets.modeling.conversion.convert import convert
+from mlops_assets.serving import bundle, ensemble
 from mlops_assets.serving.bundle import Golden, Manifest, Task
 from mlops_assets.serving.runtimes import sklearn as runtime
 from mlops_assets.serving.schema import Column, InputSchema
+from mlops_assets.training.export import MODEL_FILES
 
 SCHEMA = InputSchema(
     (
@@ -80,6 +82,7 @@ def make_bundle(
     threshold: float | None = 0.4,
     model: str = "churn",
     rows: int = 400,
+    executed_by: Literal["onnx", "sklearn"] = "onnx",
 ) -> Built:
     """Train a small pipeline on made-up rows and seal it into `folder`, which is created.
 
@@ -96,13 +99,20 @@ def make_bundle(
     else:
         labels = pd.qcut(score, len(classes), labels=False)
         estimator.fit(table, labels)
-    runtime.save(estimator, folder / "model.skops")
+    name = MODEL_FILES[executed_by]
+    if executed_by == "onnx":
+        converted = convert(estimator, schema=SCHEMA, rows=table)
+        (folder / name).write_bytes(converted.model)
+        if converted.explained is not None:
+            ensemble.save(converted.explained, folder)
+    else:
+        runtime.save(estimator, folder / name)
     manifest = Manifest(
         model=model,
         run_id=f"run{seed}",
         task=task,
-        runtime="sklearn",
-        model_file="model.skops",
+        runtime=executed_by,
+        model_file=name,
         schema=SCHEMA,
         classes=classes,
         threshold=threshold if task == "binary_classification" else None,

@@ -35,6 +35,12 @@ def two(tmp_path_factory) -> Built:
     return make_bundle(tmp_path_factory.mktemp("two") / "bundle", seed=1)
 
 
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory) -> Built:
+    """Not ready within a second: importing scikit-learn alone takes longer."""
+    return make_bundle(tmp_path_factory.mktemp("slow") / "bundle", executed_by="sklearn")
+
+
 @pytest.fixture
 def place(tmp_path):
     place = Place(tmp_path, environment={"A_TOKEN": TargetContract.SECRET})
@@ -142,7 +148,7 @@ def test_a_version_is_replaced_under_load_without_a_failed_request(place, one, t
     }
 
 
-def test_bad_bundles_are_refused_and_the_old_version_keeps_serving(place, one, two, tmp_path):
+def test_bad_bundles_are_refused_and_the_old_version_keeps_serving(place, one, two, slow, tmp_path):
     live = place.deploy(one, 1)
     pid = place.state.worker_pids[0]
 
@@ -155,15 +161,15 @@ def test_bad_bundles_are_refused_and_the_old_version_keeps_serving(place, one, t
     content = json.loads((newer / "manifest.json").read_text())
     (newer / "manifest.json").write_text(json.dumps({**content, "format": bundle.FORMAT + 1}))
     pickled = damaged("pickled")
-    (pickled / "model.skops").write_bytes(pickle.dumps(two.estimator))
+    (pickled / "model.onnx").write_bytes(pickle.dumps(two.estimator))
     bundle.seal(pickled, dataclasses.replace(two.manifest, files={}))
     swapped = damaged("swapped")
-    shutil.copy(one.folder / "model.skops", swapped)
+    shutil.copy(one.folder / "model.onnx", swapped)
     bundle.seal(swapped, dataclasses.replace(two.manifest, files={}))
     for folder, word in (
         (tampered, "not the file its manifest describes"),
         (newer, "update mlops_assets"),
-        (pickled, "not a skops archive"),
+        (pickled, "not a loadable ONNX graph"),
         (swapped, "golden request"),
     ):
         built = dataclasses.replace(two, folder=folder, digest=bundle.digest(folder))
@@ -175,15 +181,15 @@ def test_bad_bundles_are_refused_and_the_old_version_keeps_serving(place, one, t
     with pytest.raises(TargetError, match="another digest"):
         place.deploy(dataclasses.replace(two, digest="0" * 64), 2)
     with pytest.raises(TargetError, match="startup_timeout_s = 1 s"):
-        place.deploy(two, 2, startup_timeout_s=1)
+        place.deploy(slow, 2, startup_timeout_s=1)
     assert ask(live.url, one).json()["version"] == "1"
 
 
-def test_after_a_crash_what_was_refused_does_not_take_the_place_of_what_served(place, one, two):
+def test_after_a_crash_what_was_refused_does_not_take_the_place_of_what_served(place, one, slow):
     live = place.deploy(one, 1)
     folder = place.folder
     with pytest.raises(TargetError, match="startup_timeout_s = 1 s"):
-        place.deploy(two, 2, startup_timeout_s=1)
+        place.deploy(slow, 2, startup_timeout_s=1)
     worker = endpoint.read_state(folder).worker_pids[0]
     os.kill(endpoint.holder(folder), signal.SIGKILL)
     until(lambda: not running(worker))

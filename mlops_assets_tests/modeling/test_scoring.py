@@ -72,7 +72,7 @@ def test_outcomes_of_a_regression_are_values(tmp_path: Path) -> None:
 
 def test_a_bundle_that_was_changed_is_not_opened(tmp_path: Path) -> None:
     built = make_bundle(tmp_path / "bundle")
-    model = built.folder / "model.skops"
+    model = built.folder / "model.onnx"
     model.write_bytes(model.read_bytes()[:-1] + b"x")
-    with pytest.raises(BundleError, match=r"model\.skops is not the file its manifest describes"):
+    with pytest.raises(BundleError, match=r"model\.onnx is not the file its manifest describes"):
         opened(built.folder)

@@ -17,3 +17,9 @@ def multiclass(tmp_path_factory) -> Built:
 @pytest.fixture(scope="session")
 def regression(tmp_path_factory) -> Built:
     return make_bundle(tmp_path_factory.mktemp("regression") / "bundle", task="regression")
+
+
+@pytest.fixture(scope="session")
+def executed_by_sklearn(tmp_path_factory) -> Built:
+    folder = tmp_path_factory.mktemp("sklearn") / "bundle"
+    return make_bundle(folder, executed_by="sklearn")

@@ -91,7 +91,7 @@ def test_keys_come_from_the_environment(one, tmp_path):
     ("damage", "said"),
     [
         (lambda f: (f / "golden.json").write_text("{}"), "is not the file its manifest describes"),
-        (lambda f: (f / "model.skops").unlink(), "lacks ['model.skops']"),
+        (lambda f: (f / "model.onnx").unlink(), "lacks ['model.onnx']"),
         (lambda f: (f / "extra.pkl").write_bytes(b"x"), "holds ['extra.pkl']"),
         (lambda f: (f / "manifest.json").unlink(), "is no bundle"),
     ],
@@ -113,7 +113,7 @@ def test_a_damaged_bundle_is_refused_with_the_reason(one, tmp_path, damage, said
 
 def test_a_pickle_in_place_of_the_model_ends_the_program_before_it_serves(one, tmp_path):
     folder = shutil.copytree(one.folder, tmp_path / "bundle")
-    (folder / "model.skops").write_bytes(b"\x80\x04N.")
+    (folder / "model.onnx").write_bytes(b"\x80\x04N.")
     bundle.seal(folder, one.manifest)
     done = subprocess.run(
         command(folder, "--port=0"),
@@ -123,7 +123,7 @@ def test_a_pickle_in_place_of_the_model_ends_the_program_before_it_serves(one, t
         timeout=120,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert "not a skops archive" in done.stderr
+    assert "not a loadable ONNX graph" in done.stderr
 
 
 def test_without_the_key_it_asks_for_nothing_is_served_open(one, tmp_path):
