@@ -92,8 +92,11 @@ def test_a_model_that_does_not_fit_the_manifest_is_refused(copy):
     _seal_as_is(copy, task="multiclass_classification", classes=["a", "b", "c"], threshold=None)
     with pytest.raises(BundleError, match="knows 2 classes, the manifest names 3"):
         Scorer.open(copy)
-    _seal_as_is(copy, runtime="other")
-    with pytest.raises(BundleError, match="runtime 'other'"):
+    _seal_as_is(copy, runtime="onnx")
+    with pytest.raises(BundleError, match=r"model\.skops is not a loadable ONNX graph"):
+        Scorer.open(copy)
+    _seal_as_is(copy, runtime="wasm")
+    with pytest.raises(BundleError, match="runtime 'wasm'"):
         Scorer.open(copy)
 
 
