@@ -49,15 +49,12 @@ class MonitoringSpec(Spec):
     def window_seconds(self) -> int:
         return WINDOW_SECONDS[self.window]
 
-    def recording(
-        self, *, profiles_url: str, log_url: str, endpoint_url: str | None = None
-    ) -> Recording:
+    def recording(self, *, profiles_url: str, log_url: str) -> Recording:
         """What an endpoint keeps of its traffic under these rules.
 
         Args:
             profiles_url: folder that takes the profiles of its version and target.
             log_url: the same for the prediction log, if there is one.
-            endpoint_url: S3-compatible server of `s3://` URLs; None for AWS.
         """
         rows = self.prediction_log
         return Recording(
@@ -66,5 +63,4 @@ class MonitoringSpec(Spec):
             log_url=None if rows is None else log_url,
             log_sample=1.0 if rows is None else rows.sample,
             log_columns=None if rows is None else rows.columns,
-            endpoint_url=endpoint_url,
         )

@@ -44,7 +44,6 @@ class Outbox:
         spool: Path,
         *,
         bounds: Bounds,
-        endpoint_url: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.failures = 0
@@ -53,7 +52,6 @@ class Outbox:
         self.waiting_bytes = 0
         self._spool = spool
         self._bounds = bounds
-        self._endpoint_url = endpoint_url
         self._clock = clock
         self._held: deque[_File] = deque()
         self._stores: dict[str, Any] = {}
@@ -184,7 +182,7 @@ class Outbox:
         if url not in self._stores:
             options: dict[str, Any] = {}
             if url.startswith("s3://"):
-                options = {"endpoint_url": self._endpoint_url, "config_kwargs": _S3_LIMITS}
+                options = {"config_kwargs": _S3_LIMITS}
             self._stores[url] = fsspec.core.url_to_fs(url, **options)
         store, root = self._stores[url]
         if isinstance(store, LocalFileSystem):

@@ -36,8 +36,8 @@ def prepare(
         limits: those of `service.Limits` that differ from its own.
 
     Raises:
-        BundleError: the bundle is not intact, not the one asked for, or answers its golden requests
-            differently.
+        BundleError: the bundle is not intact, not the one asked for, answers its golden requests
+            differently, or lacks a column that is to be recorded.
     """
     from mlops_assets.serving.app import Limits, Service
     from mlops_assets.serving.metrics import Metrics
@@ -51,13 +51,16 @@ def prepare(
     metrics = Metrics(scorer, version, directory=shared)
     recorder = None
     if recording is not None:
-        recorder = Recorder(
-            scorer.manifest,
-            recording=recording,
-            version=version,
-            spool=spool,
-            on_rows=metrics.observe,
-        )
+        try:
+            recorder = Recorder(
+                scorer.manifest,
+                recording=recording,
+                version=version,
+                spool=spool,
+                on_rows=metrics.observe,
+            )
+        except ValueError as error:
+            raise BundleError(f"monitoring.prediction_log: {error}") from error
         metrics.watch(recorder)
     service = Service(
         scorer,

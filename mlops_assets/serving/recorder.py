@@ -85,7 +85,7 @@ class Recorder:
         self._asked: deque[threading.Event] = deque()
         self._closing = False
         self._profiles: dict[datetime, Profile] = {}
-        self._outbox = Outbox(spool, bounds=bounds, endpoint_url=recording.endpoint_url)
+        self._outbox = Outbox(spool, bounds=bounds)
         self._rows = PredictionLog(
             manifest, version=version, sample=recording.log_sample, columns=recording.log_columns
         )

@@ -30,8 +30,6 @@ class Recording:
     """Share of the requests whose rows are logged, between 0 and 1."""
     log_columns: tuple[str, ...] | None = None
     """Features the log holds; None for all."""
-    endpoint_url: str | None = None
-    """S3-compatible server of `s3://` URLs; None for AWS."""
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Recording":

@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     status = Supervisor(
         folder, clock=time.monotonic, now=lambda: datetime.now(UTC), on_live=tell
     ).run()
-    if asked.state is None and not any((folder / endpoint.SPOOL).glob("*/*")):
+    if asked.state is None and not any((folder / endpoint.SPOOL).glob("*/*/*")):
         shutil.rmtree(folder, ignore_errors=True)
     return status
 

@@ -75,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     if recorder is not None:
         recorder.close()
+    service.metrics.close()
     log.info("version %s ended", desired.version)
     return 0
 

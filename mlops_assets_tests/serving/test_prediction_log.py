@@ -187,14 +187,13 @@ def test_the_yaml_says_what_is_kept():
     off = MonitoringSpec().recording(**urls)
     assert off == Recording(profiles_url="s3://d/profiles", window_seconds=3600)
     asked = {"window": "day", "prediction_log": {"sample": 0.25, "columns": ["tenure"]}}
-    on = MonitoringSpec.model_validate(asked).recording(**urls, endpoint_url="http://s3")
+    on = MonitoringSpec.model_validate(asked).recording(**urls)
     assert on == Recording(
         profiles_url="s3://d/profiles",
         window_seconds=86_400,
         log_url="s3://d/predictions",
         log_sample=0.25,
         log_columns=("tenure",),
-        endpoint_url="http://s3",
     )
     assert Recording.from_json(asdict(on)) == on
     with pytest.raises(ValueError, match="sample"):

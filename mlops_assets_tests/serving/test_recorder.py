@@ -380,11 +380,11 @@ def test_s3_takes_profiles_and_log(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.SECRET)
     monkeypatch.setenv("AWS_DEFAULT_REGION", s3.REGION)
     with s3.running() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
         recorder = recorder_to(
             "s3://mlops/profiles",
             tmp_path,
             log_url="s3://mlops/predictions",
-            endpoint_url=server.endpoint,
         )
         recorder.start()
         submit(recorder, 3)

@@ -70,7 +70,8 @@ def test_values_out_of_the_models_reach_are_a_scoring_error(regression):
         replace(scorer, _predict=lambda _: np.array([np.nan])).score({})
 
 
-def test_a_calibrated_forest_survives_saving(binary, tmp_path):
+def test_a_calibrated_forest_survives_saving(executed_by_sklearn, tmp_path):
+    binary = executed_by_sklearn
     table = runtime.frame(SCHEMA, binary.columns)
     forest = RandomForestClassifier(5, random_state=0)
     model = CalibratedClassifierCV(

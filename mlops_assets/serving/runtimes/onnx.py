@@ -5,6 +5,7 @@ onnxruntime's. Needs numpy and onnxruntime only.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ def load(folder: Path, manifest: Manifest) -> EncodedModel:
 
 def _session(path: Path) -> Any:
     """One thread per call: an endpoint answers many at once."""
+    # Read when the library is loaded; without it, it reports its use to its makers.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
