@@ -192,7 +192,8 @@ def test_a_draining_service_answers_and_closes(binary):
     assert (response.status_code, response.headers["connection"]) == (200, "close")
 
 
-def test_overload_is_503_and_the_loop_stays_free(binary):
+def test_overload_is_503_and_the_loop_stays_free(executed_by_sklearn):
+    binary = executed_by_sklearn
     gate = threading.Event()
     scorer = Scorer.open(binary.folder)
     real = scorer._predict

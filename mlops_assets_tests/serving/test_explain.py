@@ -95,7 +95,8 @@ def test_arrays_that_are_no_linear_model_are_refused(damage, reason):
         Explainer.of(replace(LINEAR, **damage), ("a", "b", "c", "d"), outputs=2)
 
 
-def test_a_bundle_explains_what_its_file_says(binary, tmp_path):
+def test_a_bundle_explains_what_its_file_says(executed_by_sklearn, tmp_path):
+    binary = executed_by_sklearn
     assert Explainer.load(binary.folder, binary.manifest) is None
     ensemble.save(STUMP, tmp_path)
     explainer = Explainer.load(tmp_path, binary.manifest)
@@ -128,10 +129,10 @@ def test_contributions_add_up_to_what_the_estimator_sums(task, request, tmp_path
     assert found.scale == ("value" if task == "regression" else "log_odds")
 
 
-def test_no_explanation_has_a_reason(binary):
-    scorer = Scorer.open(binary.folder)
+def test_no_explanation_has_a_reason(executed_by_sklearn):
+    scorer = Scorer.open(executed_by_sklearn.folder)
     with pytest.raises(NotExplainableError, match="runtime 'onnx' with decision trees"):
-        scorer.explain(binary.columns)
+        scorer.explain(executed_by_sklearn.columns)
 
 
 def test_contributions_that_overflow_are_not_given():

@@ -100,7 +100,7 @@ def assert_same(schema: InputSchema, *parts: tuple[dict[str, list[Any]], Scores 
             assert one.avg == pytest.approx(other.avg, rel=1e-9, abs=1e-9 * scale), name
             assert one.stddev == pytest.approx(other.stddev, rel=1e-6, abs=1e-7 * scale), name
         else:
-            np.testing.assert_equal((one.avg, one.stddev), (other.avg, other.stddev))
+            assert not np.isfinite([one.avg, other.avg]).any(), name
         if other.n:
             _assert_same_quantiles(one.kll.value, other.kll.value)
 

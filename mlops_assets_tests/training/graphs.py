@@ -94,7 +94,12 @@ def fit(
 
 def executed(converted: Converted) -> Any:
     """Columns -> what the graph answers."""
-    session = onnxruntime.InferenceSession(converted.model, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    # As on an endpoint: several threads would add up the trees in another order.
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        converted.model, options, providers=["CPUExecutionProvider"]
+    )
     stored = session.get_modelmeta().custom_metadata_map["encoding"]
     encoding = InputEncoding.from_json(json.loads(stored))
     return lambda asked: session.run(None, {"x": encoding.matrix(asked)})[0]
