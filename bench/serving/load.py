@@ -152,6 +152,7 @@ class Run:
 
     async def at_rate(self, rate):
         waiting = collections.deque()
+        sent = False
 
         def on_answer(connection, status, body):
             self.take(connection, status, body)
@@ -159,7 +160,7 @@ class Run:
                 self.send(connection, waiting.popleft())
             else:
                 idle.append(connection)
-                if self.finished() and not self._open and not self._done.done():
+                if sent and not self._open and not self._done.done():
                     self._done.set_result(None)
 
         connections = await self.connect(OPEN_CONNECTIONS, on_answer)
@@ -177,6 +178,7 @@ class Run:
                 self.send(idle.pop(), due)
             else:
                 waiting.append(due)
+        sent = True
         if not self._open and not self._done.done():
             self._done.set_result(None)
         await self._finish(connections)

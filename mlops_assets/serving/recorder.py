@@ -108,6 +108,11 @@ class Recorder:
 
     def start(self) -> None:
         """Begin, and send what an earlier process of this endpoint left."""
+        # Here, because importing in a thread holds up the requests that are answered meanwhile.
+        import whylogs_sketching  # noqa: F401
+
+        from mlops_assets.serving import profile  # noqa: F401
+
         self._outbox.start()
         self._thread.start()
 

@@ -41,7 +41,7 @@ class Recording:
 class Bounds:
     """How much of the endpoint's memory, disk and patience recording may take."""
 
-    batch_seconds: float = 0.5
+    batch_seconds: float = 0.05
     """Rows are profiled together when they are at most this old."""
     pending_cells: int = 1_000_000
     """Values handed over and not yet profiled: about 50 MB."""

@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry, Histogram
 
-from mlops_assets.serving.metrics import forget
+from mlops_assets.serving.metrics import FEW, SHARES, _observe, forget
 
 PROGRAM = """
 import json, os, sys
@@ -111,3 +113,21 @@ def test_a_process_that_ends_takes_its_gauges_along(workers):
     assert "mlops_requests_in_flight 4.0" in text
     assert "mlops_profile_rows_dropped_total 6.0" in text
     assert 'version="7"' not in text
+
+
+@pytest.mark.parametrize("rows", [0, 1, FEW - 1, FEW, 1000])
+def test_many_values_are_counted_as_one_by_one(rows):
+    edges = [0.0, *SHARES, 1.5, -1.0]
+    values = [*np.random.default_rng(rows).random(rows), *edges[:rows]]
+    together, singly = (
+        Histogram("h", "h", buckets=SHARES, registry=registry)
+        for registry in (CollectorRegistry(), CollectorRegistry())
+    )
+    _observe(together, values)
+    for value in values:
+        singly.observe(value)
+    (one,), (other,) = together.collect(), singly.collect()
+    for found, wanted in zip(one.samples, other.samples, strict=True):
+        if not found.name.endswith("_created"):
+            assert (found.name, found.labels) == (wanted.name, wanted.labels)
+            assert found.value == pytest.approx(wanted.value, rel=1e-12)
