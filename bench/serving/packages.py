@@ -17,7 +17,6 @@ SERVING = (
     "numpy",
     "onnxruntime",
     "prometheus-client",
-    "protobuf",
     "typing-extensions",
     "whylogs-sketching",
 )

@@ -9,10 +9,8 @@ from typing import Any
 
 from mlops_assets.serving.refusals import RequestError
 from mlops_assets.serving.routes import Routes
-from mlops_assets.serving.service import Limits, Service, encode
-from mlops_assets.serving.web import Answer, Call, Receive, Send
-
-__all__ = ["Limits", "Service", "build"]
+from mlops_assets.serving.service import Service, encode
+from mlops_assets.serving.web import Answer, Call, Receive, Send, request_ids
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +23,14 @@ def build(service: Service) -> Application:
     """The application that answers for `service`."""
     routes = Routes(service)
     metrics = service.metrics
+    ids = request_ids()
 
     async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _live(service, receive, send)
             return
         started = time.perf_counter()
-        call = Call(scope, receive)
+        call = Call(scope, receive, ids)
         label = "other"
         try:
             route = routes.find(call)

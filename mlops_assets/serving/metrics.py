@@ -7,7 +7,7 @@ they share, and whichever is asked adds them up. Counters of a process that is g
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mlops_assets.serving import bundle
 from mlops_assets.serving.profile import label as name_of
@@ -15,6 +15,8 @@ from mlops_assets.serving.scorer import Columns, Scorer, Scores
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge, Histogram
+
+    from mlops_assets.serving.recorder import Recorder
 
 SECONDS = (
     0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -27,20 +29,7 @@ RECORDED = {
     "flush_failures": ("mlops_profile_flush_failures", "Profiles the store did not take."),
     "logged_rows": ("mlops_logged_rows", "Rows written to the prediction log."),
 }
-
-
-class Recorded(Protocol):
-    """What a recorder tells of itself; all but the first and the last only grow."""
-
-    pending_rows: int
-    dropped_rows: int
-    logged_rows: int
-
-    @property
-    def flush_failures(self) -> int: ...
-
-    @property
-    def last_flush(self) -> float | None: ...
+"""What a recorder counts; its numbers only grow."""
 
 
 class Metrics:
@@ -95,12 +84,12 @@ class Metrics:
         self._missing = {name: missing.labels(name) for name in manifest.schema.names}
         self._values = _value_histogram(scorer, registry)
         _tell_model(scorer, version, registry)
-        self._recorder: Recorded | None = None
+        self._recorder: Recorder | None = None
         self._counted = dict.fromkeys(RECORDED, 0)
         self._recorded: dict[str, Any] = {}
         self._last_flush: Gauge | None = None
 
-    def watch(self, recorder: Recorded) -> None:
+    def watch(self, recorder: "Recorder") -> None:
         """Tell of a recorder from now on."""
         from prometheus_client import Counter, Gauge
 

@@ -56,6 +56,8 @@ class Outbox:
         self._held: deque[_File] = deque()
         self._stores: dict[str, Any] = {}
         self._wake = threading.Event()
+        self._counting = threading.Lock()
+        """Held while a file is added or all are counted, so that none is missed."""
         self._empty = threading.Event()
         self._empty.set()
         self._closing = threading.Event()
@@ -76,12 +78,13 @@ class Outbox:
         """
         if droppable and self.waiting_bytes + len(content) > self._bounds.spool_bytes:
             return False
-        if not self._keep(url, name, content):
-            if self._held_bytes() + len(content) > _HELD_BYTES:
-                return False
-            self._held.append((url, name, content))
-        self.waiting_bytes += len(content)
-        self._empty.clear()
+        with self._counting:
+            if not self._keep(url, name, content):
+                if self._held_bytes() + len(content) > _HELD_BYTES:
+                    return False
+                self._held.append((url, name, content))
+            self.waiting_bytes += len(content)
+            self._empty.clear()
         self._wake.set()
         return True
 
@@ -137,9 +140,10 @@ class Outbox:
         """One attempt at everything; False when a store refused something."""
         refusing = {url for url, files in self._by_store().items() if not self._send_to(url, files)}
         self.refused = bool(refusing)
-        self.waiting_bytes = sum(size for _, size in self._waiting()) + self._held_bytes()
-        if not self.waiting_bytes:
-            self._empty.set()
+        with self._counting:
+            self.waiting_bytes = sum(size for _, size in self._waiting()) + self._held_bytes()
+            if not self.waiting_bytes:
+                self._empty.set()
         return not refusing
 
     def _by_store(self) -> dict[str, list[Path | _File]]:

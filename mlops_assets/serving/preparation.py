@@ -8,8 +8,8 @@ from mlops_assets.serving.bundle import BundleError
 from mlops_assets.serving.recording import Recording
 
 if TYPE_CHECKING:
-    from mlops_assets.serving.app import Service
     from mlops_assets.serving.recorder import Recorder
+    from mlops_assets.serving.service import Service
 
 
 def prepare(
@@ -39,10 +39,10 @@ def prepare(
         BundleError: the bundle is not intact, not the one asked for, answers its golden requests
             differently, or lacks a column that is to be recorded.
     """
-    from mlops_assets.serving.app import Limits, Service
     from mlops_assets.serving.metrics import Metrics
     from mlops_assets.serving.recorder import Recorder
     from mlops_assets.serving.scorer import Scorer
+    from mlops_assets.serving.service import Limits, Service
 
     scorer = Scorer.open(bundle)
     if digest not in (None, scorer.digest):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -13,10 +13,11 @@ from msgspec import Struct
 from mlops_assets.serving.explain import NotExplainableError
 from mlops_assets.serving.reader import Reader, Rows
 from mlops_assets.serving.refusals import RequestError, bad
-from mlops_assets.serving.scorer import Columns, Scorer, Scores, ScoringError
+from mlops_assets.serving.scorer import Scorer, Scores, ScoringError
 
 if TYPE_CHECKING:
     from mlops_assets.serving.metrics import Metrics
+    from mlops_assets.serving.recorder import Recorder
     from mlops_assets.serving.web import Call
 
 T = TypeVar("T")
@@ -43,20 +44,6 @@ class Limits:
     """A body that has not arrived by then is given up."""
 
 
-class Recorder(Protocol):
-    """Keeps what was asked and answered; returns at once."""
-
-    def submit(
-        self,
-        columns: Columns,
-        scores: Scores,
-        *,
-        when: float,
-        request_id: str,
-        entities: list[Any] | None,
-    ) -> None: ...
-
-
 class Question(Struct, frozen=True):
     """A request that was read."""
 
@@ -76,7 +63,7 @@ class Service:
         version: str,
         limits: Limits,
         metrics: "Metrics",
-        recorder: Recorder | None = None,
+        recorder: "Recorder | None" = None,
         keys: frozenset[str] = frozenset(),
     ) -> None:
         self.scorer = scorer

@@ -5,7 +5,7 @@ import hmac
 import itertools
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs
@@ -26,9 +26,6 @@ WANTED = frozenset(
 )  # fmt: skip
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 CLOSE = (b"connection", b"close")
-_PROCESS = os.urandom(10).hex()
-_NUMBER = itertools.count()
-"""Together a name that no other process gives: cheaper than randomness for every request."""
 JSON = b"application/json"
 LATE = "the body is late"
 
@@ -54,12 +51,18 @@ class Answer(Struct, frozen=True):
         await send({"type": "http.response.body", "body": self.body})
 
 
+def request_ids() -> Iterator[str]:
+    """Names that no other process gives: cheaper than randomness for every request."""
+    process = os.urandom(10).hex()
+    return (f"{process}{number:012x}" for number in itertools.count())
+
+
 class Call:
     """One request: what of it matters here."""
 
     __slots__ = ("headers", "method", "path", "query", "receive", "request_id")
 
-    def __init__(self, scope: dict[str, Any], receive: Receive) -> None:
+    def __init__(self, scope: dict[str, Any], receive: Receive, ids: Iterator[str]) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         if root := scope.get("root_path"):
@@ -69,7 +72,7 @@ class Call:
         self.headers = {name: value for name, value in scope["headers"] if name in WANTED}
         asked = self.headers.get(b"x-request-id")
         named = asked is not None and REQUEST_ID.fullmatch(asked)
-        self.request_id = asked.decode() if asked and named else f"{_PROCESS}{next(_NUMBER):012x}"
+        self.request_id = asked.decode() if asked and named else next(ids)
 
     def adopt(self, name: str | None) -> None:
         """Take the id that the body gives, where the headers gave none."""

@@ -131,7 +131,10 @@ def _write_profile(
     profile = Profile(manifest.schema, when=datetime.fromisoformat(manifest.created_at))
     for start in range(0, len(train), CHUNK):
         profile.track(columns(train.iloc[start : start + CHUNK], manifest.schema), None)
-    profile.track(columns(test, manifest.schema), _scores(expected, manifest))
+    for start in range(0, len(test), CHUNK):
+        some = slice(start, start + CHUNK)
+        scores = _scores(expected.take(some), manifest)
+        profile.track(columns(test.iloc[some], manifest.schema), scores)
     (folder / bundle.REFERENCE_PROFILE).write_bytes(profile.serialize())
 
 

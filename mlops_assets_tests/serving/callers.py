@@ -10,9 +10,10 @@ from dataclasses import replace
 import httpx
 import uvicorn
 
-from mlops_assets.serving.app import Limits, Service, build
+from mlops_assets.serving.app import build
 from mlops_assets.serving.metrics import Metrics
 from mlops_assets.serving.scorer import Scorer
+from mlops_assets.serving.service import Limits, Service
 
 DEFAULTS = Limits()
 

@@ -9,9 +9,10 @@ import httpx
 import numpy as np
 import pytest
 
-from mlops_assets.serving.app import Limits, build
+from mlops_assets.serving.app import build
 from mlops_assets.serving.explain import NotExplainableError
 from mlops_assets.serving.scorer import Scorer
+from mlops_assets.serving.service import Limits
 from mlops_assets_tests.serving.callers import Recorder, TestClient, at_once, service_of
 
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_assets.serving.app import Limits, build
+from mlops_assets.serving.app import build
+from mlops_assets.serving.service import Limits
 from mlops_assets_tests.serving.callers import TestClient, at_once, served, service_of
 from mlops_assets_tests.serving.test_v2 import PATH, tensors
 

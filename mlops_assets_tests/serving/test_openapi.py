@@ -9,7 +9,8 @@ from openapi_spec_validator import validate
 from schemathesis import checks
 
 from mlops_assets.serving import page
-from mlops_assets.serving.app import Limits, build
+from mlops_assets.serving.app import build
+from mlops_assets.serving.service import Limits
 from mlops_assets_tests.serving.callers import TestClient, at_once, service_of
 from mlops_assets_tests.serving.test_app import Explaining
 

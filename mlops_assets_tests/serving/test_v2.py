@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from mlops_assets.serving.app import Limits, build
+from mlops_assets.serving.app import build
 from mlops_assets.serving.bundle import Manifest
 from mlops_assets.serving.protocol import read
 from mlops_assets.serving.reader import Reader
 from mlops_assets.serving.refusals import RequestError
 from mlops_assets.serving.schema import Column, InputSchema
+from mlops_assets.serving.service import Limits
 from mlops_assets_tests.serving.callers import Recorder, TestClient, at_once, service_of
 from mlops_assets_tests.serving.test_app import Explaining
 
