@@ -28,6 +28,7 @@ RECORDED = {
     "dropped_rows": ("mlops_profile_rows_dropped", "Rows never profiled: the queue was full."),
     "flush_failures": ("mlops_profile_flush_failures", "Profiles the store did not take."),
     "logged_rows": ("mlops_logged_rows", "Rows written to the prediction log."),
+    "dropped_log_rows": ("mlops_logged_rows_dropped", "Rows meant for the log, and lost."),
 }
 """What a recorder counts; its numbers only grow."""
 

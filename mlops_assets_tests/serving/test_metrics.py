@@ -21,7 +21,8 @@ from mlops_assets.serving.scorer import Scores
 folder, directory, version = map(Path, sys.argv[1:])
 model = SimpleNamespace(manifest=bundle.verify(folder), folder=folder, digest="d")
 recorder = SimpleNamespace(
-    pending_rows=5, dropped_rows=0, flush_failures=0, logged_rows=0, last_flush=None
+    pending_rows=5, dropped_rows=0, flush_failures=0, logged_rows=0, dropped_log_rows=0,
+    last_flush=None
 )
 metrics = Metrics(model, version.name, directory=directory)
 metrics.watch(recorder)
