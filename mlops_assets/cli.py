@@ -5,9 +5,11 @@ import click
 
 from mlops_assets.commands.check import check
 from mlops_assets.commands.completion import completion
+from mlops_assets.commands.history import history
 from mlops_assets.commands.init import init
 from mlops_assets.commands.plan import plan
 from mlops_assets.commands.predict import predict
+from mlops_assets.commands.rollback import rollback
 from mlops_assets.commands.run import run
 from mlops_assets.commands.schema import schema
 from mlops_assets.commands.serve import serve
@@ -24,7 +26,10 @@ def cli() -> None:
     """
 
 
-for _command in (init, check, plan, run, predict, serve, status, stop, schema, completion):
+_COMMANDS = (
+    init, check, plan, run, predict, serve, status, history, rollback, stop, schema, completion,
+)  # fmt: skip
+for _command in _COMMANDS:
     cli.add_command(_command)
 
 

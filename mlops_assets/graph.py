@@ -9,6 +9,7 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import assets as deployment_assets
 from mlops_assets.deployment import checks as deployment_checks
+from mlops_assets.deployment import sensors as deployment_sensors
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.features import assets as features_assets
@@ -45,8 +46,8 @@ def build_experiment(experiment: Experiment) -> dg.Definitions:
 
 
 def build_all(experiments: Iterable[Experiment], shared: dg.Definitions) -> dg.Definitions:
-    """Every experiment, the sensor that watches the registry for all of them, and the schedules
-    that watch their endpoints.
+    """Every experiment, the sensors that watch the registry and the endpoints for all of them, and
+    the schedules that judge what was served.
 
     Args:
         experiments: with different names.
@@ -57,7 +58,11 @@ def build_all(experiments: Iterable[Experiment], shared: dg.Definitions) -> dg.D
     deploys = {names.deploy_job(experiment.name) for experiment in found}
     jobs = [job for part in parts for job in part.jobs or () if job.name in deploys]
     return dg.Definitions.merge(
-        *parts, registry_sensors.build(found, jobs), monitoring_schedules.build(found), shared
+        *parts,
+        registry_sensors.build(found, jobs),
+        deployment_sensors.build(found, jobs),
+        monitoring_schedules.build(found),
+        shared,
     )
 
 

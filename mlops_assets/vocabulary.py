@@ -7,12 +7,14 @@ Nothing here knows what an asset does; a name that two rooms need is written onc
 import functools
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 import dagster as dg
 
 from mlops_assets.experiment.model import Experiment
+from mlops_assets.experiment.spec import kind_of
+from mlops_assets.gateways.records import Endpoint
 
 Stage = Literal["features", "tuning", "training", "registry", "deployment", "monitoring"]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -33,12 +35,15 @@ LABELS_DO_NOT_LEAK = "labels_do_not_leak"
 SERVING_MATCHES_TRAINING = "serving_matches_training"
 MEETS_QUALITY_FLOOR = "meets_quality_floor"
 BEATS_CHAMPION = "beats_champion"
+PASSED_PREFLIGHT = "passed_preflight"
 ANSWERS_PROBE = "answers_probe"
+SERVES_THE_CHAMPION = "serves_the_champion"
 PROFILE_IS_FRESH = "profile_is_fresh"
 HAS_NOT_DRIFTED = "has_not_drifted"
 PREDICTIONS_HAVE_NOT_DRIFTED = "predictions_have_not_drifted"
 
 REGISTRY_SENSOR = "champion_changed"
+TRUTH_SENSOR = "endpoint_strayed"
 
 STAGE_TAG = "mlops/stage"
 EXPERIMENT_TAG = "mlops/experiment"
@@ -47,6 +52,17 @@ VERSION_TAG = "mlops/version"
 # The tag dagster-mlflow's own resource uses: an asset of the user's that logs through that
 # resource lands in the same MLflow run as ours.
 DAGSTER_RUN_TAG = "dagster_run_id"
+
+LIVE_ENDPOINT = dg.PythonObjectDagsterType(Endpoint, name="LiveEndpoint")
+"""Said where no annotation can; its name must differ from the one Dagster gives to those."""
+
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 
 
 def asset_key(experiment: str, *parts: str) -> dg.AssetKey:
@@ -75,6 +91,35 @@ def retrain_schedule(experiment: str) -> str:
 
 def monitor_schedule(window: str) -> str:
     return f"monitor_every_{window}_schedule"
+
+
+def deploying(instance: dg.DagsterInstance) -> dict[str, set[str]]:
+    """The runs that deploy, or wait to, by experiment."""
+    found: dict[str, set[str]] = {}
+    for run in instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED])):
+        experiment = run.job_name.removesuffix(deploy_job(""))
+        if experiment != run.job_name:
+            found.setdefault(experiment, set()).add(run.run_id)
+    return found
+
+
+def deploy_config(experiment: Experiment, **knobs: Any) -> dg.RunConfig:
+    """One-off knobs for the endpoints of every target of the experiment."""
+    kinds = [kind_of(type(target)) for target in experiment.deployment.targets]
+    ops = {f"{experiment.name}__{ENDPOINTS}__{kind}": {"config": knobs} for kind in kinds}
+    return dg.RunConfig(ops=ops)
+
+
+def reason_of(tags: Mapping[str, str]) -> str:
+    """Who asked for a run, from its tags."""
+    for tag, words in (
+        ("dagster/sensor_name", "sensor {}"),
+        ("dagster/schedule_name", "schedule {}"),
+        ("mlops/started_by", "{}"),
+    ):
+        if tag in tags:
+            return words.format(tags[tag])
+    return "launched by hand"
 
 
 def root_run(context: dg.AssetExecutionContext) -> str:

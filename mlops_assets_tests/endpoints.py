@@ -14,8 +14,12 @@ from typing import Any
 
 import httpx
 
+from mlops_assets.deployment.journal import Journal
+from mlops_assets.deployment.rollout import roll_out
+from mlops_assets.deployment.spec import RolloutSpec
 from mlops_assets.deployment.targets.base import Release, TargetContext
-from mlops_assets.deployment.targets.local import Local
+from mlops_assets.deployment.targets.local import CANDIDATE, Local
+from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.gateways.wait import wait_until
 from mlops_assets.monitoring import views
@@ -72,12 +76,19 @@ class Place:
 
     def release(self, built: Built, version: int) -> Release:
         recording = Recording(str(self.root / "profiles"), 3600)
-        return Release("churn", version, built.folder, built.digest, recording)
+        return Release("churn", version, built.digest, "", recording)
 
     def deploy(self, built: Built, version: int, **settings: Any) -> Endpoint:
-        target = Local(kind="local", **settings)
-        manifest = target.render(self.release(built, version), self.context)
-        return target.apply(manifest, self.context)
+        return roll_out(
+            Local(kind="local", **settings),
+            self.release(built, version),
+            built.folder,
+            spec=RolloutSpec(),
+            journal=Journal(DataStore(str(self.root / "data"), {}), "churn", "local"),
+            context=self.context,
+            run="test",
+            tell=lambda _: None,
+        ).endpoint
 
     def retire(self) -> Endpoint | None:
         return Local(kind="local").retire("churn", self.context)
@@ -91,17 +102,18 @@ class Place:
         return rows
 
     def clear(self) -> None:
-        """End the supervisor, and its workers with it, whatever a test left behind."""
-        if not endpoint.alive(self.folder):
-            return
-        pid = endpoint.holder(self.folder)
-        assert pid is not None
-        os.kill(pid, signal.SIGTERM)
-        try:
-            until(lambda: not endpoint.alive(self.folder), 90)
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            raise
+        """End the supervisors, and their workers with them, whatever a test left behind."""
+        for folder in (self.folder / CANDIDATE, self.folder):
+            if not endpoint.alive(folder):
+                continue
+            pid = endpoint.holder(folder)
+            assert pid is not None
+            os.kill(pid, signal.SIGTERM)
+            try:
+                until(lambda folder=folder: not endpoint.alive(folder), 90)
+            except TimeoutError:
+                os.kill(pid, signal.SIGKILL)
+                raise
 
 
 def ask(url: str, built: Built, rows: int = 5) -> httpx.Response:

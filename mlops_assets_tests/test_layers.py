@@ -49,13 +49,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateways": ("gateways", *SERVING_FORMATS),
     "modeling": ("modeling", "gateways", *SERVING_FORMATS),
     # Names, and what every asset carries of its experiment.
-    "vocabulary": ("experiment.model", "experiment.spec"),
+    "vocabulary": ("experiment.model", "experiment.spec", "gateways.records"),
     **{f"{stage}.spec": ("experiment.spec", "modeling.tasks", stage) for stage in STAGES},
     "monitoring.spec": ("experiment.spec", "serving.recording", "monitoring"),
     **{stage: (stage, *STAGE_MAY) for stage in STAGES},
     # The local target keeps the endpoint's supervisor running on this machine.
     "deployment.targets.local": ("deployment", "serving.endpoint", "serving.handover", *STAGE_MAY),
     "deployment.supervision": ("deployment", "serving.endpoint", "serving.handover", *STAGE_MAY),
+    "deployment.preflight": ("deployment", "serving.endpoint", *STAGE_MAY),
     "resources": (
         "vocabulary", "settings", "gateways", "features.sources.base", "deployment.targets.base",
     ),

@@ -6,8 +6,6 @@
 import os
 from pathlib import Path
 
-import dagster as dg
-
 from mlops_assets import definitions, settings
 
 ROOT = Path(__file__).parent.parent
@@ -26,15 +24,10 @@ def lineage() -> str:
         node = graph.get(key)
         parents = sorted(parent.to_user_string() for parent in node.parent_keys)
         lines.append(f"{key.to_user_string()} <- {', '.join(parents) or 'the outside world'}")
-        for check in sorted(loaded.asset_checks or (), key=name_of):
-            for spec in check.check_specs:
-                if spec.asset_key == key:
-                    lines.append(f"    {spec.name}{' (blocking)' if spec.blocking else ''}")
+        for check in sorted(graph.get_check_keys_for_assets({key})):
+            spec = graph.get_check_spec(check)
+            lines.append(f"    {spec.name}{' (blocking)' if spec.blocking else ''}")
     return "\n".join(lines) + "\n"
-
-
-def name_of(check: dg.AssetChecksDefinition) -> str:
-    return min(spec.name for spec in check.check_specs)
 
 
 def test_the_graph_is_the_one_that_was_reviewed() -> None:

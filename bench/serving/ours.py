@@ -41,13 +41,14 @@ def _rendered(seat):
         sleep=sleep,
     )
     release = Release(
-        "bench",
-        1,
-        seat.trained.bundle,
-        bundle.digest(seat.trained.bundle),
-        Recording(str(_profiles(seat)), WINDOW_SECONDS),
+        experiment="bench",
+        version=1,
+        bundle_digest=bundle.digest(seat.trained.bundle),
+        archive_url="",
+        recording=Recording(str(_profiles(seat)), WINDOW_SECONDS),
     )
-    return Local(kind="local", port=seat.port).render(release, context)
+    manifest = Local(kind="local", port=seat.port).render(release, context)
+    return {**manifest, "bundle": str(seat.trained.bundle)}
 
 
 def _supervisor(seat, manifest):

@@ -60,7 +60,7 @@ def run(
         log = None if verbose else current.home / "logs" / f"run-{chosen.name}.log"
         with _terminable(), consoles.opened(to_stderr=as_json, log=log) as console:
             outcome = Flow(current, chosen, console, verbose=verbose).run(
-                train=not deploy_only, deploy=not no_deploy, trials=trials
+                train=not deploy_only, deploy=not no_deploy, trials=trials, reason="mlops run"
             )
     except KeyboardInterrupt:
         click.echo("Interrupted before anything was started.", err=True)
@@ -68,6 +68,11 @@ def run(
     except OSError as error:
         raise click.ClickException(str(error)) from error
     gc.freeze()  # nor is there garbage worth finding at the end
+    finish(outcome, as_json=as_json)
+
+
+def finish(outcome: dict[str, Any], *, as_json: bool) -> None:
+    """Print what a flow came to, and end with its exit code."""
     if as_json:
         click.echo(json.dumps(outcome, indent=2))
     if outcome["error"]:
@@ -98,7 +103,7 @@ class Flow:
             "checks": [],
         }
 
-    def run(self, *, train: bool, deploy: bool, trials: int | None) -> dict[str, Any]:
+    def run(self, *, train: bool, deploy: bool, trials: int | None, reason: str) -> dict[str, Any]:
         from mlops_assets.commands import instance as instances
         from mlops_assets.commands import jobs
         from mlops_assets.gateways.model_registry import RegistryError
@@ -117,7 +122,7 @@ class Flow:
                 if train:
                     self._retrain(instance, loaded, trials)
                 if deploy and not out["error"] and self._wants_deployment(trained=train):
-                    self._deploy(instance, loaded)
+                    self._deploy(instance, loaded, reason)
         except (RegistryError, instances.BusyError) as error:
             out["error"] = str(error)
         except KeyboardInterrupt:
@@ -145,11 +150,17 @@ class Flow:
         if version and not version["champion"]:
             self._console.field("approve", self._how_to_approve(version))
 
-    def _deploy(self, instance: "dg.DagsterInstance", loaded: "dg.Definitions") -> None:
+    def _deploy(
+        self, instance: "dg.DagsterInstance", loaded: "dg.Definitions", reason: str
+    ) -> None:
         from mlops_assets import vocabulary as names
 
         result = self._job(
-            instance, loaded, names.deploy_job(self._experiment.name), part="deploy", ops={}
+            instance,
+            loaded,
+            names.deploy_job(self._experiment.name),
+            part="deploy",
+            ops=names.deploy_config(self._experiment, reason=reason).ops,
         )
         silent = [check for check in result.checks if not check.passed]
         if silent and not self._outcome["error"]:

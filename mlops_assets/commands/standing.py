@@ -43,7 +43,9 @@ class Standing:
 
     experiment: str
     endpoints: tuple[dict[str, Any], ...]
-    """Per target: state (as observed), version, url, since, detail."""
+    """Per target: state (as observed now), version, digest of its bundle, url, since when,
+    previous version, share of the traffic by version where two have it, detail; and the run that
+    deployed it, by Dagster."""
     champion: int | None
     metric: str
     """Name of what tuning optimises."""
@@ -78,7 +80,7 @@ def gather(
     checks = _checks(experiment, instance)
     return Standing(
         experiment=experiment.name,
-        endpoints=_endpoints(settings, experiment),
+        endpoints=_endpoints(settings, experiment, instance),
         champion=champion,
         metric=experiment.metric,
         test=test,
@@ -101,19 +103,28 @@ def next_retraining(experiment: "Experiment", now: datetime) -> str:
     return following.isoformat(timespec="minutes")
 
 
-def _endpoints(settings: Settings, experiment: "Experiment") -> tuple[dict[str, Any], ...]:
+def _endpoints(
+    settings: Settings, experiment: "Experiment", instance: "dg.DagsterInstance | None"
+) -> tuple[dict[str, Any], ...]:
+    from mlops_assets.commands import deployments
     from mlops_assets.commands.live import observe
 
+    runs = {one.target: one.run_id for one in deployments.history(instance, experiment)}
     found = []
     for seen in observe(settings, experiment):
         one = seen.endpoint
+        state = one.state if one else ("unknown" if seen.error else "never deployed")
         found.append(
             {
                 "target": seen.kind,
-                "state": one.state if one else ("unknown" if seen.error else "never deployed"),
+                "state": state,
                 "version": one.version if one else None,
+                "bundle_digest": one.bundle_digest if one else "",
                 "url": one.url if one else "",
                 "since": one.since if one else "",
+                "previous_version": one.previous_version if one else None,
+                "traffic": one.traffic if one else {},
+                "run": runs.get(seen.kind, ""),
                 "detail": one.detail if one else seen.error,
             }
         )
@@ -144,11 +155,12 @@ def _checks(
 
     from mlops_assets.graph import build_experiment
 
+    built = build_experiment(experiment)
     keys = [
         spec.key
-        for checks in build_experiment(experiment).asset_checks or ()
-        if isinstance(checks, dg.AssetChecksDefinition)
-        for spec in checks.check_specs
+        for made in (*(built.assets or ()), *(built.asset_checks or ()))
+        if isinstance(made, dg.AssetsDefinition)
+        for spec in made.check_specs
     ]
     latest: dict[Any, Any] = {}
     if instance is not None:

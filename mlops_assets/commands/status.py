@@ -93,7 +93,9 @@ def existing_registry(settings: Settings) -> "tuple[ModelRegistry | None, str]":
 
 def render(one: "Standing") -> str:
     """One experiment as text."""
-    rows = [("endpoint", _endpoint(endpoint)) for endpoint in one.endpoints]
+    rows = []
+    for endpoint in one.endpoints:
+        rows += [("endpoint", _endpoint(endpoint)), *_more_of(endpoint)]
     if one.registry_error:
         rows.append(("registry", one.registry_error))
     elif one.champion is None:
@@ -130,6 +132,18 @@ def _endpoint(endpoint: dict[str, Any]) -> str:
     words = f"{endpoint['target']}: {endpoint['state']}, version {endpoint['version']}"
     words += f" at {endpoint['url']} since {endpoint['since']}" if live else ""
     return f"{words} ({endpoint['detail']})" if endpoint["detail"] else words
+
+
+def _more_of(endpoint: dict[str, Any]) -> list[tuple[str, str]]:
+    """What else is known of an endpoint that serves."""
+    if endpoint["state"] != "live":
+        return []
+    before = endpoint["previous_version"]
+    parts = [f"bundle {endpoint['bundle_digest'][:12]}"]
+    parts += [f"before it version {before}"] if before is not None else []
+    parts += [f"{share:.0%} by version {v}" for v, share in endpoint["traffic"].items()]
+    parts += [f"run {endpoint['run']}"] if endpoint["run"] else []
+    return [("", ", ".join(parts))]
 
 
 def _checks(one: "Standing") -> str:

@@ -1,22 +1,30 @@
 """The live endpoint of each target, as an asset."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import dagster as dg
 
 from mlops_assets import vocabulary as names
-from mlops_assets.deployment import releases
+from mlops_assets.deployment import preflight, releases, reports, rollout, shadow
+from mlops_assets.deployment.journal import Journal
+from mlops_assets.deployment.rollout import Outcome
+from mlops_assets.deployment.shadow import ShadowError
 from mlops_assets.deployment.targets.base import Release, Target, TargetContext, TargetError
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
-from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.data_store import DataStore, DataStoreError
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
 from mlops_assets.gateways.profile_store import PredictionStore, ProfileStore
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.serving.bundle import BundleError
 from mlops_assets.serving.recording import Recording
+
+REFUSALS = (TargetError, RegistryError, BundleError, DataStoreError, ShadowError)
+Events = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Endpoint]]
 
 
 class DeployConfig(dg.Config):
@@ -24,6 +32,8 @@ class DeployConfig(dg.Config):
 
     version: int | None = None
     """The champion when the deployment was asked for. A newer champion supersedes it."""
+    reason: str = ""
+    """Why it was asked for, as the history tells it later."""
 
 
 def build(experiment: Experiment) -> dg.Definitions:
@@ -33,7 +43,8 @@ def build(experiment: Experiment) -> dg.Definitions:
 
 
 def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
-    kind = kind_of(type(target))
+    kind, spec = kind_of(type(target)), experiment.deployment
+    key = names.endpoint_key(experiment.name, kind)
 
     @names.asset(
         experiment,
@@ -41,11 +52,23 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
         names.ENDPOINTS,
         kind,
         kinds={kind},
-        description=f"The champion, live on the `{kind}` target. A new version takes over "
-        "without a failed request; one that does not start leaves the old one serving.",
+        description=f"The champion, live on the `{kind}` target. A new version is tried on the "
+        "real server first, comes up beside the old one and takes over its traffic without a "
+        "failed request; one that is not fit leaves the old one serving.",
         code=target.fingerprint(),
         deps=[names.asset_key(experiment.name, names.REGISTERED_VERSION)],
         pool=f"deploy_{experiment.name}_{kind}",
+        dagster_type=names.LIVE_ENDPOINT,
+        check_specs=[
+            dg.AssetCheckSpec(
+                names.PASSED_PREFLIGHT,
+                asset=key,
+                blocking=True,
+                description="Before it was deployed, the version answered its golden requests as "
+                "in training on the real server, within the latency and memory that the YAML "
+                "allows, and agreed with the live version where that is asked.",
+            )
+        ],
     )
     def endpoint(
         context: dg.AssetExecutionContext,
@@ -53,7 +76,8 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
         data_store: dg.ResourceParam[DataStore],
         model_registry: dg.ResourceParam[ModelRegistry],
         target_context: dg.ResourceParam[TargetContext],
-    ) -> dg.MaterializeResult[Endpoint]:
+    ) -> Events:
+        journal = Journal(data_store, experiment.name, kind)
         version = model_registry.aliases(experiment.model_name).get(CHAMPION)
         if version is None:
             raise dg.Failure(
@@ -64,25 +88,62 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
             context.log.warning(
                 f"version {config.version} was superseded by {version}, which is deployed instead"
             )
-        try:
-            with TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder:
+            try:
                 found = releases.fetch(model_registry, experiment.model_name, version, Path(folder))
+                before = target.observe(experiment.name, target_context)
+                flown = preflight.fly(
+                    found.folder,
+                    experiment=experiment.name,
+                    version=version,
+                    spec=spec.preflight,
+                    context=target_context,
+                )
+                shadowed = _shadowed(experiment, before, found, data_store, target_context)
+            except REFUSALS as error:
+                raise dg.Failure(f"{experiment.name} on {kind}: {error}") from error
+            seen = reports.preflight_of(flown, shadowed)
+            flips = {"flips": dg.MetadataValue.md(seen.flips)} if seen.flips else {}
+            yield dg.AssetCheckResult(
+                passed=seen.passed,
+                check_name=names.PASSED_PREFLIGHT,
+                asset_key=key,
+                description=f"version {version}: {seen.reason}",
+                metadata={"version": version, **seen.numbers, **flips},
+            )
+            if not seen.passed:
+                raise dg.Failure(
+                    f"{experiment.name} on {kind}: version {version} is not deployed: "
+                    f"{seen.reason}. {rollout.serving_words(before)}",
+                    allow_retries=False,
+                )
+            try:
                 release = Release(
                     experiment.name,
                     version,
-                    found.folder,
                     found.digest,
+                    releases.archive(data_store, found) if target.needs_archive else "",
                     _recording(experiment, data_store, version, kind),
                 )
-                live = target.apply(target.render(release, target_context), target_context)
-        except (TargetError, RegistryError, BundleError) as error:
-            raise dg.Failure(f"{experiment.name} on {kind}: {error}") from error
-        context.log.info(f"version {live.version} answers at {live.url}")
-        return dg.MaterializeResult(
-            value=live,
+                outcome = rollout.roll_out(
+                    target,
+                    release,
+                    found.folder,
+                    spec=spec.rollout,
+                    journal=journal,
+                    context=target_context,
+                    run=context.run.run_id,
+                    tell=context.log.info,
+                )
+            except REFUSALS as error:
+                raise dg.Failure(f"{experiment.name} on {kind}: {error}") from error
+        tags = model_registry.version(experiment.model_name, version).tags
+        yield dg.MaterializeResult(
+            value=outcome.endpoint,
             metadata={
-                **{k: v for k, v in asdict(live).items() if v is not None and k != "url"},
-                "url": dg.MetadataValue.url(live.url),
+                **_metadata(outcome),
+                "reason": config.reason or names.reason_of(context.run.tags),
+                "decided": tags.get("mlops.decided_by") or "the gates",
                 "registry": dg.MetadataValue.url(
                     model_registry.version_url(experiment.model_name, version)
                 ),
@@ -99,3 +160,32 @@ def _recording(experiment: Experiment, store: DataStore, version: int, kind: str
         profiles_url=ProfileStore(store).url_for(experiment.name, version, kind),
         log_url=PredictionStore(store).url_for(experiment.name, version, kind),
     )
+
+
+def _shadowed(
+    experiment: Experiment,
+    live: Endpoint | None,
+    found: releases.Fetched,
+    store: DataStore,
+    context: TargetContext,
+) -> shadow.Report | None:
+    """How the candidate scores what the live version answered; None when that is not asked, or
+    nothing else is live, or nothing was answered."""
+    spec = experiment.deployment.shadow
+    if spec is None or live is None or live.version == found.version or live.state != "live":
+        return None
+    logged = shadow.gather(store, live, spec, context)
+    if logged is None:
+        return None
+    return shadow.compare(logged, found.folder, spec=spec, slices=experiment.training.slices)
+
+
+def _metadata(outcome: Outcome) -> dict[str, Any]:
+    live = outcome.endpoint
+    known = {k: v for k, v in asdict(live).items() if v not in (None, {}, "") and k != "url"}
+    return {
+        **known,
+        "url": dg.MetadataValue.url(live.url),
+        "changed": outcome.changed,
+        **({"rollout": dg.MetadataValue.md(reports.steps(outcome))} if outcome.steps else {}),
+    }

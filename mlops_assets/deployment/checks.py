@@ -1,53 +1,131 @@
-"""Whether an endpoint answers, with the right version and the right predictions."""
+"""Whether an endpoint answers as it should, and is the one it should be."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import dagster as dg
 
 from mlops_assets import vocabulary as names
-from mlops_assets.deployment.probe import probe
-from mlops_assets.deployment.targets.base import Target, TargetContext
+from mlops_assets.deployment import truth
+from mlops_assets.deployment.journal import Journal
+from mlops_assets.deployment.probe import Probe, probe
+from mlops_assets.deployment.targets.base import Target, TargetContext, TargetError
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
-from mlops_assets.gateways.model_registry import ModelRegistry
+from mlops_assets.gateways.data_store import DataStore, DataStoreError
+from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
 from mlops_assets.gateways.records import Endpoint
 
 
 def build(experiment: Experiment) -> dg.Definitions:
     targets = experiment.deployment.targets
-    return dg.Definitions(asset_checks=[_answers_probe(experiment, one) for one in targets])
+    return dg.Definitions(asset_checks=[_checks(experiment, one) for one in targets])
 
 
-def _answers_probe(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        name=names.ANSWERS_PROBE,
-        asset=names.endpoint_key(experiment.name, kind_of(type(target))),
-        description="The live endpoint answers the golden requests of the deployed version with "
-        "the predictions of training time.",
+def judge(
+    experiment: Experiment,
+    target: Target,
+    *,
+    deploying: bool,
+    registry: ModelRegistry,
+    store: DataStore,
+    context: TargetContext,
+) -> truth.Verdict:
+    """Whether the endpoint serves the champion, asking target, registry and journal now."""
+    kind, model = kind_of(type(target)), experiment.model_name
+    try:
+        champion = registry.aliases(model).get(CHAMPION)
+        tags = {} if champion is None else registry.version(model, champion).tags
+        return truth.serves_the_champion(
+            target.observe(experiment.name, context),
+            champion=champion,
+            digest=tags.get("mlops.bundle_digest"),
+            progress=Journal(store, experiment.name, kind).read(),
+            deploying=deploying,
+        )
+    except (TargetError, RegistryError, DataStoreError) as error:
+        return truth.Verdict(False, f"it cannot be found out: {error}")
+
+
+def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
+    kind = kind_of(type(target))
+    key = names.endpoint_key(experiment.name, kind)
+
+    @dg.multi_asset_check(
+        name="__".join((*key.path, "checks")),
+        specs=[
+            dg.AssetCheckSpec(
+                names.ANSWERS_PROBE,
+                asset=key,
+                description="The live endpoint answers the golden requests of the deployed version "
+                "with the predictions of training time.",
+            ),
+            dg.AssetCheckSpec(
+                names.SERVES_THE_CHAMPION,
+                asset=key,
+                description="What is really live is the version with the alias `champion`, with "
+                "the bundle that was registered. Asked of the platform itself, so that changes by "
+                f"hand are seen; the sensor `{names.TRUTH_SENSOR}` asks again and again.",
+            ),
+        ],
+        ins={"endpoint": dg.AssetIn(key)},
+        can_subset=True,
     )
     @names.inspected_once
-    def answers_probe(
+    def checks(
+        context: dg.AssetCheckExecutionContext,
         endpoint: Endpoint,
+        data_store: dg.ResourceParam[DataStore],
         model_registry: dg.ResourceParam[ModelRegistry],
         target_context: dg.ResourceParam[TargetContext],
-    ) -> dg.AssetCheckResult:
-        tags = model_registry.version(experiment.model_name, endpoint.version).tags
-        with TemporaryDirectory() as folder:
-            path = model_registry.download(tags["mlops.bundle_uri"], Path(folder))
-            result = probe(
-                endpoint.url,
-                version=endpoint.version,
-                bundle_folder=path,
-                key=target.key(target_context),
+    ) -> Iterator[dg.AssetCheckResult]:
+        asked = {selected.name for selected in context.selected_asset_check_keys}
+        if names.ANSWERS_PROBE in asked:
+            found = _probe(experiment, target, endpoint, model_registry, target_context)
+            yield dg.AssetCheckResult(
+                asset_key=key,
+                check_name=names.ANSWERS_PROBE,
+                passed=found.passed,
+                description=found.reason,
+                metadata={
+                    "milliseconds": round(found.milliseconds, 1),
+                    "url": dg.MetadataValue.url(endpoint.url),
+                },
             )
-        return dg.AssetCheckResult(
-            passed=result.passed,
-            description=result.reason,
-            metadata={
-                "milliseconds": round(result.milliseconds, 1),
-                "url": dg.MetadataValue.url(endpoint.url),
-            },
-        )
+        if names.SERVES_THE_CHAMPION in asked:
+            others = names.deploying(context.instance).get(experiment.name, set())
 
-    return answers_probe
+            verdict = judge(
+                experiment,
+                target,
+                deploying=bool(others - {context.run.run_id}),
+                registry=model_registry,
+                store=data_store,
+                context=target_context,
+            )
+            yield dg.AssetCheckResult(
+                asset_key=key,
+                check_name=names.SERVES_THE_CHAMPION,
+                passed=verdict.passed,
+                description=verdict.reason,
+            )
+
+    return checks
+
+
+def _probe(
+    experiment: Experiment,
+    target: Target,
+    endpoint: Endpoint,
+    registry: ModelRegistry,
+    context: TargetContext,
+) -> Probe:
+    tags = registry.version(experiment.model_name, endpoint.version).tags
+    with TemporaryDirectory() as folder:
+        path = registry.download(tags["mlops.bundle_uri"], Path(folder))
+        return probe(
+            lambda records: target.ask(experiment.name, endpoint.version, records, context),
+            version=endpoint.version,
+            bundle_folder=path,
+        )

@@ -1,18 +1,24 @@
-"""Asks an endpoint the golden questions of its bundle. Knows HTTP, nothing of Dagster."""
+"""Asks a version the golden questions of its bundle. Knows what is right, not how it is asked."""
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from mlops_assets.deployment.targets.base import TargetError
 from mlops_assets.serving import bundle
-from mlops_assets.serving.client import Answer, Client, EndpointError
+from mlops_assets.serving.client import Answer, EndpointError
 
 TOLERANCE = 1e-6
+
+Ask = Callable[[Sequence[dict[str, Any]]], Answer]
+"""Records to what an endpoint says of them."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What an endpoint answered."""
+    """What a version answered."""
 
     passed: bool
     reason: str
@@ -20,34 +26,30 @@ class Probe:
     """Time to the answer; 0 when there was none."""
 
 
-def probe(
-    url: str, *, version: int, bundle_folder: Path, key: str | None = None, timeout: float = 10.0
-) -> Probe:
-    """Replay the golden requests against a live endpoint.
+def probe(ask: Ask, *, version: int, bundle_folder: Path) -> Probe:
+    """Replay the golden requests.
 
     Args:
-        url: base URL of the endpoint.
+        ask: the endpoint.
         version: that must answer.
         bundle_folder: a verified copy of the bundle it should serve.
-        key: where the endpoint asks for one.
-        timeout: seconds.
     """
     golden = bundle.read_golden(bundle_folder)
-    with Client(url, key, timeout=timeout, retries=0) as client:
-        started = time.perf_counter()
-        try:
-            answer = client.predict(golden.records, probe=True)
-        except EndpointError as error:
-            waited = 0.0 if error.status is None else time.perf_counter() - started
-            return Probe(False, str(error), waited * 1000)
-        milliseconds = (time.perf_counter() - started) * 1000
+    started = time.perf_counter()
+    try:
+        answer = ask(golden.records)
+    except EndpointError as error:
+        waited = 0.0 if error.status is None else time.perf_counter() - started
+        return Probe(False, str(error), waited * 1000)
+    except TargetError as error:
+        return Probe(False, str(error), 0.0)
+    milliseconds = (time.perf_counter() - started) * 1000
     if answer.version != str(version):
         return Probe(False, f"version {answer.version} answers, not {version}", milliseconds)
     try:
         difference = _difference(golden, answer)
     except (ValueError, TypeError) as error:
-        reason = f"{url} answers what no endpoint of ours would: {error!r}"
-        return Probe(False, reason, milliseconds)
+        return Probe(False, f"it answers what no endpoint of ours would: {error!r}", milliseconds)
     if difference:
         return Probe(False, difference, milliseconds)
     rows = len(golden.records)

@@ -72,7 +72,7 @@ def bring_up(
 
     answer = wait(answered, context, timeout, late)
     if answer.serving_generation != desired.generation or answer.state != "live":
-        raise TargetError(f"{answer.detail}. {in_words(folder)}")
+        raise TargetError(answer.detail)
     return answer
 
 
@@ -90,16 +90,6 @@ def shut_down(folder: Path, context: TargetContext) -> None:
     if state is not None and state.state != "stopped":
         # A supervisor that was killed could not write this itself.
         endpoint.write(folder / endpoint.STATE, replace(state, state="stopped", worker_pids=()))
-
-
-def in_words(folder: Path) -> str:
-    """What serves, after a deployment that failed."""
-    state = state_of(folder)
-    if state is None or state.version is None or not endpoint.alive(folder):
-        return "Nothing serves"
-    if state.state == "live":
-        return f"Version {state.version} still serves at {state.url}"
-    return f"Version {state.version} is being brought back at {state.url}"
 
 
 @contextmanager

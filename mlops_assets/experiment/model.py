@@ -91,6 +91,16 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
+    def _check_shadow_has_rows(self) -> "Experiment":
+        rows = self.monitoring.prediction_log
+        if self.deployment.shadow is not None and (rows is None or rows.columns is not None):
+            raise ValueError(
+                "deployment.shadow scores what the prediction log keeps: set "
+                "monitoring.prediction_log, without columns"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_positive(self) -> "Experiment":
         if self.features.positive is not None and self.task != "binary_classification":
             raise ValueError("features.positive is for binary_classification only")

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 Json = dict[str, Any]
@@ -194,6 +194,8 @@ class Endpoint:
     previous_version: int | None
     state: Literal["live", "stopped", "failed"] = "live"
     detail: str = ""
+    traffic: dict[str, float] = field(default_factory=dict)
+    """Share of the requests by version, while two of them answer; empty when one has all."""
 
 
 def to_json(record: Any) -> str:

@@ -23,10 +23,6 @@ from mlops_assets.gateways.records import (
 from mlops_assets.monitoring import views
 from mlops_assets.serving.bundle import REFERENCE_PROFILE
 
-# Inputs by keyword have no annotation to take the type from; its name must differ from the one
-# Dagster gives to annotations.
-_LIVE_ENDPOINT = dg.PythonObjectDagsterType(Endpoint, name="LiveEndpoint")
-
 
 def build(experiment: Experiment) -> dg.Definitions:
     return dg.Definitions(assets=[_reference_profile(experiment), _serving_profile(experiment)])
@@ -99,7 +95,7 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
         ins={
             kind: dg.AssetIn(
                 names.endpoint_key(experiment.name, kind),
-                dagster_type=_LIVE_ENDPOINT,
+                dagster_type=names.LIVE_ENDPOINT,
             )
             for kind in kinds
         },

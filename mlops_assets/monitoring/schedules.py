@@ -64,7 +64,7 @@ def _profile(experiment: Experiment) -> dg.AssetKey:
 
 
 def _checks(experiment: Experiment) -> list[dg.AssetCheckKey]:
-    """The checks of the profile, and the probe of every endpoint."""
+    """The checks of the profile, and those of every endpoint."""
     endpoints = [
         names.endpoint_key(experiment.name, kind_of(type(target)))
         for target in experiment.deployment.targets
@@ -72,4 +72,5 @@ def _checks(experiment: Experiment) -> list[dg.AssetCheckKey]:
     judged = [
         dg.AssetCheckKey(_profile(experiment), name) for name in (names.PROFILE_IS_FRESH, *DRIFT)
     ]
-    return judged + [dg.AssetCheckKey(key, names.ANSWERS_PROBE) for key in endpoints]
+    asked = (names.ANSWERS_PROBE, names.SERVES_THE_CHAMPION)
+    return judged + [dg.AssetCheckKey(key, name) for key in endpoints for name in asked]

@@ -11,6 +11,24 @@ class Seen:
     version: int
     changes: int
     """Counts the changes of the champion: an alias moved to and fro is two of them."""
+    deployment: int = 0
+    """The newest deployment there was then."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the endpoints of an experiment say of themselves."""
+
+    versions: frozenset[int] = frozenset()
+    """More than one while targets differ; none where an endpoint was never deployed, is stopped,
+    or is being deployed to."""
+    newest: int | None = None
+    """The version deployed last, on whichever target."""
+    deployment: int = 0
+    """Identifies that deployment; a later one has a greater number."""
+
+
+NOTHING = Live()
 
 
 @dataclass(frozen=True)
@@ -35,27 +53,34 @@ def decide(
     champions: Mapping[str, int],
     *,
     seen: Mapping[str, Seen],
-    live: Mapping[str, set[int]],
+    live: Mapping[str, Live],
     first: int,
 ) -> Decision:
-    """One event per changed champion that is not live already.
+    """One event per changed champion that is not live already, and per deployment of another
+    version since: a run deploys what is champion when it runs, and the alias may be moved there and
+    back between two looks. A deployment that failed is not asked for again.
 
     Args:
         champions: version with the alias `champion`, by experiment; one that has none keeps what
             was seen.
         seen: from the last decision.
-        live: versions on the endpoints of the experiments whose champion changed; empty where
-            nothing is, or where that is about to change.
+        live: by experiment; one that is left out has nothing live that can be relied on.
         first: where counting begins for an experiment never seen, above every earlier count. When
             what was seen is lost, keys would repeat otherwise, and Dagster starts none twice.
     """
     events, remembered = [], dict(seen)
     for name, version in sorted(champions.items()):
-        before = seen.get(name)
-        if before is not None and before.version == version:
+        before, now = seen.get(name), live.get(name, NOTHING)
+        if before is not None and before.version == version and not _strayed(before, now):
             continue
         changes = before.changes + 1 if before else first
-        remembered[name] = Seen(version, changes)
-        if live.get(name) != {version}:
+        remembered[name] = Seen(version, changes, now.deployment)
+        if now.versions != {version}:
             events.append(Event(name, version, f"{name}:{version}:{changes}"))
     return Decision(tuple(events), remembered)
+
+
+def _strayed(seen: Seen, now: Live) -> bool:
+    """Whether another version was deployed after the champion had been decided about."""
+    known = bool(now.versions)
+    return known and now.newest != seen.version and now.deployment > seen.deployment

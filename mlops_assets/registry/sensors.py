@@ -11,16 +11,9 @@ from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
-from mlops_assets.registry.events import Seen, decide
+from mlops_assets.registry.events import NOTHING, Live, Seen, decide
 
 INTERVAL_SECONDS = 15
-UNFINISHED = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
 
 
 def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.Definitions:
@@ -55,8 +48,7 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
             for name, e in by_name.items()
             if CHAMPION in aliases.get(e.model_name, {})
         }
-        changed = {n: v for n, v in champions.items() if n not in seen or seen[n].version != v}
-        live = {name: _live_versions(context.instance, by_name[name]) for name in changed}
+        live = _live(context.instance, [by_name[name] for name in champions])
         # Milliseconds are ahead of any count of changes.
         first = int(datetime.now(UTC).timestamp() * 1000)
         decided = decide(champions, seen=seen, live=live, first=first)
@@ -65,7 +57,7 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
             dg.RunRequest(
                 run_key=event.key,
                 job_name=names.deploy_job(event.experiment),
-                run_config=_run_config(by_name[event.experiment], event.version),
+                run_config=names.deploy_config(by_name[event.experiment], version=event.version),
                 tags={
                     names.EXPERIMENT_TAG: event.experiment,
                     names.VERSION_TAG: str(event.version),
@@ -82,32 +74,36 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
     return dg.Definitions(sensors=[champion_changed])
 
 
-def _live_versions(instance: dg.DagsterInstance, experiment: Experiment) -> set[int]:
-    """Versions last materialized on the experiment's endpoints: more than one while they differ,
-    none where an endpoint was never deployed, is stopped, or is being deployed to."""
+def _live(instance: dg.DagsterInstance, experiments: list[Experiment]) -> dict[str, Live]:
+    """What the newest materializations say, of experiments that no run deploys."""
     # Asked before the materializations: a deployment that ends in between has made its own.
-    deploying = dg.RunsFilter(job_name=names.deploy_job(experiment.name), statuses=[*UNFINISHED])
-    if instance.get_runs_count(deploying):
-        return set()
-    versions: set[int] = set()
-    for target in experiment.deployment.targets:
-        key = names.endpoint_key(experiment.name, kind_of(type(target)))
-        event = instance.get_latest_materialization_event(key)
-        if event is None or event.asset_materialization is None:
-            return set()
-        said = {k: v.value for k, v in event.asset_materialization.metadata.items()}
+    deploying = names.deploying(instance)
+    idle = [experiment for experiment in experiments if experiment.name not in deploying]
+    keys = {experiment.name: _endpoints(experiment) for experiment in idle}
+    wanted = [key for endpoints in keys.values() for key in endpoints]
+    records = {
+        record.asset_entry.asset_key: record.asset_entry.last_materialization_record
+        for record in (instance.get_asset_records(wanted) if wanted else ())
+    }
+    return {
+        name: _said([records.get(key) for key in endpoints]) for name, endpoints in keys.items()
+    }
+
+
+def _said(records: list[dg.EventLogRecord | None]) -> Live:
+    versions: dict[int, int] = {}
+    for record in records:
+        if record is None or record.asset_materialization is None:
+            return NOTHING
+        said = {k: v.value for k, v in record.asset_materialization.metadata.items()}
         # People can report a materialization in the UI, without any metadata.
         if said.get("state") != "live" or "version" not in said:
-            return set()
-        versions.add(int(str(said["version"])))
-    return versions
+            return NOTHING
+        versions[record.storage_id] = int(str(said["version"]))
+    newest = max(versions)
+    return Live(frozenset(versions.values()), versions[newest], newest)
 
 
-def _run_config(experiment: Experiment, version: int) -> dg.RunConfig:
-    ops = {
-        f"{experiment.name}__{names.ENDPOINTS}__{kind_of(type(target))}": {
-            "config": {"version": version}
-        }
-        for target in experiment.deployment.targets
-    }
-    return dg.RunConfig(ops=ops)
+def _endpoints(experiment: Experiment) -> list[dg.AssetKey]:
+    targets = experiment.deployment.targets
+    return [names.endpoint_key(experiment.name, kind_of(type(target))) for target in targets]

@@ -176,6 +176,14 @@ class Client:
             raise self._error(response, response.text[:SHOWN]) from error
         return content
 
+    def metrics(self) -> str:
+        """What the endpoint tells Prometheus.
+
+        Raises:
+            EndpointError: there is no answer.
+        """
+        return self._send("GET", "/metrics").text
+
     def _send(
         self, method: str, path: str, *, retries: int | None = None, **options: Any
     ) -> "httpx.Response":

@@ -65,6 +65,10 @@ class TestLocalContract(TargetContract):
         return context
 
     @pytest.fixture
+    def builts(self, one, two):
+        return one, two
+
+    @pytest.fixture
     def releases(self, place, one, two):
         return place.release(one, 1), place.release(two, 2)
 
@@ -74,7 +78,6 @@ def test_the_manifest_is_as_written_here(place, context, one):
     assert target.render(place.release(one, 4), context) == {
         "experiment": "churn",
         "version": 4,
-        "bundle": str(one.folder),
         "bundle_digest": one.digest,
         "host": "127.0.0.1",
         "port": 8123,
@@ -188,8 +191,11 @@ def test_bad_bundles_are_refused_and_the_old_version_keeps_serving(place, one, t
 def test_after_a_crash_what_was_refused_does_not_take_the_place_of_what_served(place, one, slow):
     live = place.deploy(one, 1)
     folder = place.folder
+    target = Local(kind="local", startup_timeout_s=1)
     with pytest.raises(TargetError, match="startup_timeout_s = 1 s"):
         place.deploy(slow, 2, startup_timeout_s=1)
+    with pytest.raises(TargetError, match="startup_timeout_s = 1 s"):
+        target.shift(target.render(place.release(slow, 2), place.context), 1.0, place.context)
     worker = endpoint.read_state(folder).worker_pids[0]
     os.kill(endpoint.holder(folder), signal.SIGKILL)
     until(lambda: not running(worker))

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from mlops_assets.deployment.probe import probe
+from mlops_assets.deployment.probe import Probe, probe
 from mlops_assets.serving import bundle
+from mlops_assets.serving.client import Client
 from mlops_assets.serving.scorer import Scorer
 from mlops_assets_tests.builders import Built, make_bundle
 
@@ -55,6 +56,14 @@ def endpoint(*, status: int = 200, body: Any = None, text: str | None = None) ->
         server.server_close()
 
 
+def asked_over_http(url: str, built: Path, timeout: float = 10.0) -> Probe:
+    """The probe of version 7, which a client of ours puts to the endpoint."""
+    with Client(url, timeout=timeout, retries=0) as client:
+        return probe(
+            lambda records: client.predict(records, probe=True), version=7, bundle_folder=built
+        )
+
+
 def right(built: Built) -> dict[str, Any]:
     """What the bundle's own scorer answers to the golden requests."""
     golden = bundle.read_golden(built.folder)
@@ -68,7 +77,7 @@ def right(built: Built) -> dict[str, Any]:
 
 def test_the_golden_requests_are_asked_marked_as_a_probe(binary: Built) -> None:
     with endpoint(body=right(binary)) as (url, asked):
-        found = probe(url, version=7, bundle_folder=binary.folder)
+        found = asked_over_http(url, binary.folder)
     assert found.passed
     assert found.reason == "5 golden requests answered as in training"
     assert 0 < found.milliseconds < 5000
@@ -81,10 +90,10 @@ def test_the_golden_requests_are_asked_marked_as_a_probe(binary: Built) -> None:
 def test_a_regression_is_compared_by_value(regression: Built) -> None:
     body = right(regression)
     with endpoint(body=body) as (url, _):
-        assert probe(url, version=7, bundle_folder=regression.folder).passed
+        assert asked_over_http(url, regression.folder).passed
     body["predictions"][2] += 0.01 * max(1, abs(body["predictions"][2]))
     with endpoint(body=body) as (url, _):
-        found = probe(url, version=7, bundle_folder=regression.folder)
+        found = asked_over_http(url, regression.folder)
     assert not found.passed
     assert found.reason == "golden requests are answered 0.01 away from training"
 
@@ -116,7 +125,7 @@ def shifted(built: Built, by: float) -> dict[str, Any]:
 )
 def test_any_other_answer_fails_and_says_how(binary: Built, answer: Any, words: str) -> None:
     with endpoint(body=answer(binary)) as (url, _):
-        found = probe(url, version=7, bundle_folder=binary.folder)
+        found = asked_over_http(url, binary.folder)
     assert not found.passed
     assert words in found.reason
     assert found.milliseconds > 0
@@ -124,19 +133,19 @@ def test_any_other_answer_fails_and_says_how(binary: Built, answer: Any, words: 
 
 def test_a_differing_row_is_allowed_what_the_tolerance_says(binary: Built) -> None:
     with endpoint(body=shifted(binary, 1e-8)) as (url, _):
-        assert probe(url, version=7, bundle_folder=binary.folder).passed
+        assert asked_over_http(url, binary.folder).passed
 
 
 def test_a_page_of_a_proxy_is_no_answer(binary: Built) -> None:
     with endpoint(text="<html>sign in</html>") as (url, _):
-        found = probe(url, version=7, bundle_folder=binary.folder)
+        found = asked_over_http(url, binary.folder)
     assert not found.passed
     assert "<html>sign in</html>" in found.reason
 
 
 def test_an_error_is_shown_with_its_text(binary: Built) -> None:
     with endpoint(status=503, text="overloaded" * 100) as (url, _):
-        found = probe(url, version=7, bundle_folder=binary.folder)
+        found = asked_over_http(url, binary.folder)
     assert not found.passed
     assert f"{url} answers 503: overloaded" in found.reason
     assert len(found.reason) < 400
@@ -146,7 +155,7 @@ def test_nobody_there_is_told_quickly(binary: Built) -> None:
     with endpoint(body={}) as (url, _):
         pass
     for address in (url, "http://127.0.0.1:notaport"):
-        found = probe(address, version=7, bundle_folder=binary.folder, timeout=2.0)
+        found = asked_over_http(address, binary.folder, timeout=2.0)
         assert not found.passed
         assert "does not answer" in found.reason
         assert found.milliseconds == 0.0
@@ -157,7 +166,7 @@ def test_a_server_that_hangs_is_left_after_the_timeout(binary: Built) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        found = probe(url, version=7, bundle_folder=binary.folder, timeout=0.3)
+        found = asked_over_http(url, binary.folder, timeout=0.3)
     assert not found.passed
     assert "does not answer: timed out" in found.reason
 
@@ -166,4 +175,4 @@ def test_a_bundle_without_golden_requests_is_an_error_of_ours(
     binary: Built, tmp_path: Path
 ) -> None:
     with pytest.raises(bundle.BundleError, match="holds no golden requests"):
-        probe("http://127.0.0.1:9", version=7, bundle_folder=tmp_path)
+        asked_over_http("http://127.0.0.1:9", tmp_path)

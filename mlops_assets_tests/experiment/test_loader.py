@@ -205,7 +205,8 @@ def test_all_faults_come_at_once_in_order_of_their_lines(tmp_path):
 
 def test_a_missing_section_is_named_with_what_it_is_for(tmp_path):
     (fault,) = faults(tmp_path, GOOD[: GOOD.index("deployment:")])
-    assert fault == "churn.yaml:1: deployment: missing; Where the champion is served."
+    where = "Where the champion is served, and how a new one gets there."
+    assert fault == f"churn.yaml:1: deployment: missing; {where}"
 
 
 def test_the_password_of_a_url_is_not_shown(tmp_path):

@@ -7,13 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mlops_assets.registry.events import Event, Seen, decide
+from mlops_assets.registry.events import NOTHING, Event, Live, Seen, decide
 
 FIRST = 1_700_000_000
 
 
+def serving(*versions: int, deployment: int = 1) -> Live:
+    """The last of these was deployed last."""
+    return Live(frozenset(versions), versions[-1] if versions else None, deployment)
+
+
 def test_a_first_champion_is_one_event() -> None:
-    decided = decide({"churn": 1}, seen={}, live={"churn": set()}, first=FIRST)
+    decided = decide({"churn": 1}, seen={}, live={"churn": NOTHING}, first=FIRST)
     assert decided.events == (Event("churn", 1, f"churn:1:{FIRST}"),)
     assert decided.seen == {"churn": Seen(1, FIRST)}
 
@@ -28,22 +33,40 @@ def test_what_was_seen_is_no_event_again() -> None:
 def test_there_and_back_again_are_three_events() -> None:
     seen: dict[str, Seen] = {}
     keys = []
-    for version, live in ((1, set()), (2, {1}), (1, {2})):
-        decided = decide({"churn": version}, seen=seen, live={"churn": live}, first=FIRST)
+    for deployment, (version, live) in enumerate(((1, ()), (2, (1,)), (1, (2,)))):
+        now = {"churn": serving(*live, deployment=deployment)}
+        decided = decide({"churn": version}, seen=seen, live=now, first=FIRST)
         seen = decided.seen
         keys += [event.key for event in decided.events]
     assert keys == [f"churn:1:{FIRST}", f"churn:2:{FIRST + 1}", f"churn:1:{FIRST + 2}"]
 
 
 def test_a_champion_that_is_live_already_is_remembered_only() -> None:
-    decided = decide({"churn": 3}, seen={}, live={"churn": {3}}, first=FIRST)
+    decided = decide({"churn": 3}, seen={}, live={"churn": serving(3)}, first=FIRST)
     assert decided.events == ()
-    assert decided.seen == {"churn": Seen(3, FIRST)}
+    assert decided.seen == {"churn": Seen(3, FIRST, 1)}
 
 
 def test_endpoints_that_differ_are_brought_together() -> None:
-    decided = decide({"churn": 3}, seen={}, live={"churn": {2, 3}}, first=FIRST)
+    decided = decide({"churn": 3}, seen={}, live={"churn": serving(3, 2)}, first=FIRST)
     assert [event.version for event in decided.events] == [3]
+
+
+def test_what_another_run_deployed_since_is_put_right_once() -> None:
+    """The alias went to 2 and came back before anybody looked; the run for 1 deployed 2."""
+    seen = {"churn": Seen(1, 7, 4)}
+    now = {"churn": serving(2, deployment=5)}
+    decided = decide({"churn": 1}, seen=seen, live=now, first=FIRST)
+    assert decided.events == (Event("churn", 1, "churn:1:8"),)
+    again = decide({"churn": 1}, seen=decided.seen, live=now, first=FIRST)
+    assert again.events == (), "its deployment failed; it is not asked for for ever"
+
+
+def test_a_target_that_fails_for_ever_is_not_asked_for_for_ever() -> None:
+    """The other one is deployed anew each time."""
+    seen = {"churn": Seen(3, 7, 4)}
+    now = {"churn": serving(2, 3, deployment=9)}
+    assert decide({"churn": 3}, seen=seen, live=now, first=FIRST).events == ()
 
 
 def test_an_alias_taken_away_and_given_back_is_no_change() -> None:
@@ -57,13 +80,13 @@ def test_experiments_do_not_disturb_each_other() -> None:
     decided = decide(
         {"b": 2, "a": 1, "c": 9},
         seen={"c": Seen(9, 4), "gone": Seen(1, 1)},
-        live={"a": set(), "b": {2}},
+        live={"a": NOTHING, "b": serving(2)},
         first=FIRST,
     )
     assert [event.experiment for event in decided.events] == ["a"]
     assert decided.seen == {
         "a": Seen(1, FIRST),
-        "b": Seen(2, FIRST),
+        "b": Seen(2, FIRST, 1),
         "c": Seen(9, 4),
         "gone": Seen(1, 1),
     }
@@ -73,15 +96,16 @@ def test_experiments_do_not_disturb_each_other() -> None:
 @settings(max_examples=200)
 def test_one_event_per_change_when_every_look_sees_one_version(champions: list[int]) -> None:
     seen: dict[str, Seen] = {}
-    live: set[int] = set()
+    live = NOTHING
     keys = []
     for version in champions:
         decided = decide({"churn": version}, seen=seen, live={"churn": live}, first=FIRST)
         seen = decided.seen
         for event in decided.events:
             keys.append(event.key)
-            live = {event.version}  # deployed before the next look
-        assert live == {version}
+            # Deployed before the next look.
+            live = serving(event.version, deployment=live.deployment + 1)
+        assert live.versions == {version}
     changes = sum(a != b for a, b in zip([None, *champions], champions, strict=False))
     assert len(keys) == len(set(keys)) == changes
 
@@ -97,16 +121,21 @@ class World:
     """Versions that were champion when the runs were asked for."""
     keys: set[str] = field(default_factory=set)
     clock: int = FIRST
+    deployments: int = 0
 
     def look(self) -> None:
         self.clock += 15
-        live = {self.live} if self.live and not self.queued else set()
+        known = self.live is not None and not self.queued
+        live = serving(self.live, deployment=self.deployments) if known else NOTHING
         champions = {} if self.champion is None else {"churn": self.champion}
         before = self.seen.get("churn")
         decided = decide(champions, seen=self.seen, live={"churn": live}, first=self.clock)
         self.seen = decided.seen
         changed = self.champion is not None and (before is None or before.version != self.champion)
-        assert len(decided.events) == (changed and live != {self.champion})
+        if not changed and decided.events:
+            assert live.newest not in (None, self.champion)
+        else:
+            assert len(decided.events) == (changed and live.versions != {self.champion})
         for event in decided.events:
             assert event.key not in self.keys, "Dagster starts a key once, for ever"
             self.keys.add(event.key)
@@ -116,6 +145,7 @@ class World:
         """The endpoint asset deploys what is champion when it runs."""
         self.queued.pop(0)
         self.live = self.champion
+        self.deployments += 1
 
 
 class Deployments(RuleBasedStateMachine):
@@ -142,6 +172,7 @@ class Deployments(RuleBasedStateMachine):
     @rule()
     def a_run_deploys_what_was_champion_a_moment_ago(self) -> None:
         self.world.live = self.world.queued.pop(0)
+        self.world.deployments += 1
 
     @rule()
     def the_cursor_is_lost(self) -> None:

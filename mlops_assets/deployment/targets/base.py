@@ -1,36 +1,59 @@
 """The contract of a deployment target: one file, one class, one `kind`. Knows nothing of Dagster.
 
-`render` is pure and decides everything; `apply` is thin and makes it so. Both may be repeated.
+`render` is pure and decides everything; what else a target does makes it so, is thin, and may be
+repeated. Two versions can be there at once: the stable one, which has the traffic, and a candidate
+beside it, which gets it in steps. What moves between them is decided in `deployment.rollout`.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from mlops_assets.experiment.spec import Spec
 from mlops_assets.gateways.records import Endpoint
+from mlops_assets.serving.client import Answer
 from mlops_assets.serving.recording import Recording
+
+Manifest = dict[str, Any]
+"""The complete, JSON-serialisable description of one version on one target. Holds at least
+`experiment`, `version` and `bundle_digest`, no secret and no path of the machine that renders."""
 
 
 class TargetError(Exception):
-    """A deployment did not succeed; the message says what still serves and what to do."""
+    """A step of a deployment did not succeed; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """What is to be served: a registered version and its bundle, already on local disk."""
+    """What is to be served: a registered version with its bundle."""
 
     experiment: str
     version: int
-    bundle: Path
     bundle_digest: str
+    archive_url: str
+    """The bundle as `.tar.gz` on the data store; empty for targets that do not need it."""
     recording: Recording
     """What the endpoint keeps of its traffic, and where."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What one version answered since it was brought up. Counts only grow, unless it restarts."""
+
+    requests: int
+    errors: int
+    """Requests answered with a status of 500 or more, or not at all."""
+    slow: int
+    """Requests that took longer than the budget asked for."""
+    rows: int
+    predictions: Mapping[str, int]
+    """Of how many rows something is true that can be said of a prediction: `label=Yes`,
+    `value<=0.3`. Empty where the platform does not tell."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +71,114 @@ class TargetContext:
 
 
 class Target(Spec):
-    """One kind of deployment target. Subclasses declare `kind: Literal["..."]` and their fields."""
+    """One kind of deployment target. Subclasses declare `kind: Literal["..."]` and their fields.
+
+    Every method but `render` may be repeated after it failed or its caller was killed, at any
+    point: it goes on from what is there. Each leaves the stable version answering.
+    """
+
+    splits: ClassVar[bool]
+    """Whether two versions can share the traffic; else `shift` gives all of it at once."""
+    needs_archive: ClassVar[bool]
+    """Whether what it starts fetches the bundle from the data store."""
 
     key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Environment variable with the keys callers need, separated by commas. None: no key needed."""
 
     @abstractmethod
-    def render(self, release: Release, context: TargetContext) -> dict[str, Any]:
-        """The complete, JSON-serialisable description of the deployment. Pure."""
-
-    @abstractmethod
-    def apply(self, manifest: dict[str, Any], context: TargetContext) -> Endpoint:
-        """Make `manifest` live without a failed request; return once the new version answers.
-
-        Applying what is already live changes nothing.
+    def render(self, release: Release, context: TargetContext) -> Manifest:
+        """The version on this target. Pure; equal for equal arguments.
 
         Raises:
-            TargetError: nothing changed for the callers of the endpoint.
+            TargetError: the settings cannot serve this release; nothing was touched.
         """
+
+    @abstractmethod
+    def apply(self, manifest: Manifest, bundle: Path, context: TargetContext) -> None:
+        """Bring the candidate up beside the stable version, without traffic; return once it is
+        loaded and has passed its self-test.
+
+        Args:
+            manifest: as rendered.
+            bundle: the verified bundle on local disk.
+
+        Raises:
+            TargetError: it did not come up, with the platform's own reason.
+        """
+
+    @abstractmethod
+    def ask(
+        self,
+        experiment: str,
+        version: int,
+        records: Sequence[Mapping[str, Any]],
+        context: TargetContext,
+    ) -> Answer:
+        """What a version that is there answers to a probe, alone; it is not counted as traffic.
+
+        Raises:
+            EndpointError: it refuses or does not answer.
+            TargetError: it cannot be asked.
+        """
+
+    @abstractmethod
+    def shift(self, manifest: Manifest, share: float, context: TargetContext) -> float:
+        """Give the candidate a share of the traffic, without a failed request.
+
+        Args:
+            share: 0 to 1.
+
+        Returns:
+            The share it really has, where the platform deals in whole replicas.
+
+        Raises:
+            TargetError: the traffic is as it was.
+        """
+
+    @abstractmethod
+    def settle(self, manifest: Manifest, context: TargetContext) -> Endpoint:
+        """Make the candidate, which has all of the traffic, the stable version, and remove the
+        one before.
+
+        Raises:
+            TargetError: it has the traffic, but something of the one before is left.
+        """
+
+    @abstractmethod
+    def rollback(self, manifest: Manifest, context: TargetContext) -> Endpoint | None:
+        """Give all of the traffic back to the stable version, and remove the candidate; what is
+        there then, None when there was nothing before the candidate.
+
+        Does nothing to a manifest that was settled, or was never applied.
+
+        Raises:
+            TargetError: the traffic is back, but something of the candidate is left; or that
+                cannot be known.
+        """
+
+    @abstractmethod
+    def measure(
+        self, experiment: str, slower_than: float, context: TargetContext
+    ) -> Mapping[int, Traffic]:
+        """What each version that is there has answered, by version.
+
+        Args:
+            experiment: whose endpoint.
+            slower_than: seconds; requests above count as slow, to the next finer bound the
+                platform counts by.
+        """
+
+    @abstractmethod
+    def observe(self, experiment: str, context: TargetContext) -> Endpoint | None:
+        """What is really there now; None when this experiment was never deployed here."""
+
+    @abstractmethod
+    def serves(self, manifest: Manifest, context: TargetContext) -> Endpoint | None:
+        """The endpoint, when it serves exactly this manifest, settled and healthy; else None."""
+
+    @abstractmethod
+    def retire(self, experiment: str, context: TargetContext) -> Endpoint | None:
+        """Stop serving, letting requests in flight finish; None when nothing was deployed."""
 
     def key(self, context: TargetContext) -> str | None:
         """What callers show the endpoint, so that it answers; None when it answers everybody.
@@ -79,11 +192,3 @@ class Target(Spec):
         if not (found := next(filter(None, keys), None)):
             raise TargetError(f"the environment variable {self.key_env} holds no key")
         return found
-
-    @abstractmethod
-    def observe(self, experiment: str, context: TargetContext) -> Endpoint | None:
-        """What is really there now; None when this experiment was never deployed here."""
-
-    @abstractmethod
-    def retire(self, experiment: str, context: TargetContext) -> Endpoint | None:
-        """Stop serving, letting requests in flight finish; None when nothing was deployed."""

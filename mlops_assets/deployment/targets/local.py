@@ -1,22 +1,32 @@
 """Supervised processes on this machine's loopback."""
 
-import shutil
-import uuid
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from mlops_assets.deployment import supervision
+from mlops_assets.deployment import exposition, releases, supervision
 from mlops_assets.deployment.supervision import DRAIN_PATIENCE, SUPERVISOR_PATIENCE
-from mlops_assets.deployment.targets.base import Release, Target, TargetContext, TargetError
+from mlops_assets.deployment.targets.base import (
+    Manifest,
+    Release,
+    Target,
+    TargetContext,
+    TargetError,
+    Traffic,
+)
 from mlops_assets.gateways.records import Endpoint
-from mlops_assets.serving import bundle, endpoint, handover
+from mlops_assets.serving import endpoint, handover
 from mlops_assets.serving.bundle import BundleError
+from mlops_assets.serving.client import Answer, Client, EndpointError
 from mlops_assets.serving.endpoint import Desired, State
 
 HOST = "127.0.0.1"
+CANDIDATE = "candidate"
+STABLE = "stable.json"
+"""What was settled last, to come back to."""
 
 
 class Local(Target):
@@ -37,14 +47,16 @@ class Local(Target):
     startup_timeout_s: float = Field(default=60.0, ge=1, le=3600)
     """Seconds a new version has to load and pass its self-test."""
 
-    def render(self, release: Release, context: TargetContext) -> dict[str, Any]:
+    splits: ClassVar[bool] = False
+    needs_archive: ClassVar[bool] = False
+
+    def render(self, release: Release, context: TargetContext) -> Manifest:
         recording = asdict(release.recording)
         for key in ("profiles_url", "log_url"):
             recording[key] = recording[key] and _absolute(recording[key])
         return {
             "experiment": release.experiment,
             "version": release.version,
-            "bundle": str(release.bundle.absolute()),
             "bundle_digest": release.bundle_digest,
             "host": HOST,
             "port": self.port,
@@ -57,39 +69,79 @@ class Local(Target):
             "startup_timeout_s": self.startup_timeout_s,
         }
 
-    def apply(self, manifest: dict[str, Any], context: TargetContext) -> Endpoint:
-        folder = _folder(manifest["experiment"], context)
+    def apply(self, manifest: Manifest, bundle: Path, context: TargetContext) -> None:
+        """Start the candidate on a port of its own, where nobody but us asks it."""
         environment = self._environment(context)
-        folder.mkdir(parents=True, exist_ok=True)
-        timeout = manifest["startup_timeout_s"] + SUPERVISOR_PATIENCE
-        with supervision.exclusive(folder, context, timeout):
-            before = supervision.state_of(folder)
+        folder = _folder(manifest["experiment"], context)
+        (folder / CANDIDATE).mkdir(parents=True, exist_ok=True)
+        with supervision.exclusive(folder, context, _patience(manifest)):
             try:
-                stored = _store_bundle(manifest, folder)
+                releases.keep(bundle, manifest["bundle_digest"], folder)
             except (BundleError, OSError) as error:
-                raise TargetError(
-                    f"bundle refused: {error}. {supervision.in_words(folder)}"
-                ) from error
-            desired = Desired.from_json(
-                {
-                    **manifest,
-                    "bundle": str(stored),
-                    "generation": _next_generation(folder, before),
-                    "environment_digest": handover.digest(environment),
-                }
-            )
-            if before and _is_served(before, desired, folder):
-                return _endpoint(manifest["experiment"], before, folder)
-            endpoint.write(folder / endpoint.DESIRED, desired)
-            state = supervision.bring_up(folder, desired, environment, context, timeout)
-            _drop_bundles(folder, keep={state.bundle_digest, state.previous_digest})
+                raise TargetError(f"bundle refused: {error}") from error
+            alone = {**manifest, "port": None, "workers": 1, "recording": None}
+            wanted = _desired(alone, folder, environment)
+            _bring_up(folder / CANDIDATE, wanted, environment, context)
+
+    def ask(
+        self,
+        experiment: str,
+        version: int,
+        records: Sequence[Mapping[str, Any]],
+        context: TargetContext,
+    ) -> Answer:
+        folder = _folder(experiment, context)
+        for place in (folder / CANDIDATE, folder):
+            state = supervision.state_of(place)
+            if state is not None and state.version == version and endpoint.alive(place):
+                with Client(state.url, self.key(context), retries=0) as client:
+                    return client.predict(records, probe=True)
+        raise TargetError(f"version {version} of {experiment} does not run on this machine")
+
+    def shift(self, manifest: Manifest, share: float, context: TargetContext) -> float:
+        """Let the candidate take over the port, or give it back: one version answers there."""
+        environment = self._environment(context)
+        folder = _folder(manifest["experiment"], context)
+        with supervision.exclusive(folder, context, _patience(manifest)):
+            if share > 0:
+                _bring_up(folder, _desired(manifest, folder, environment), environment, context)
+            else:
+                self._give_back(folder, manifest, context)
+        return 1.0 if share > 0 else 0.0
+
+    def settle(self, manifest: Manifest, context: TargetContext) -> Endpoint:
+        folder = _folder(manifest["experiment"], context)
+        with supervision.exclusive(folder, context, _patience(manifest)):
+            endpoint.write(folder / STABLE, _desired(manifest, folder, self._environment(context)))
+            supervision.shut_down(folder / CANDIDATE, context)
+            state = supervision.state_of(folder)
+            if state is None:
+                raise TargetError(f"{folder} holds no endpoint to settle")
+            releases.drop(folder, keep={state.bundle_digest, state.previous_digest})
             return _endpoint(manifest["experiment"], state, folder)
 
-    def _environment(self, context: TargetContext) -> dict[str, str]:
-        """What the endpoint's processes need beyond the environment they inherit."""
-        if self.key(context) is None:
-            return context.environment
-        return {**context.environment, str(self.key_env): context.variables[str(self.key_env)]}
+    def rollback(self, manifest: Manifest, context: TargetContext) -> Endpoint | None:
+        folder = _folder(manifest["experiment"], context)
+        if not folder.exists():
+            return None
+        with supervision.exclusive(folder, context, _patience(manifest)):
+            self._give_back(folder, manifest, context)
+            supervision.shut_down(folder / CANDIDATE, context)
+        return self.observe(manifest["experiment"], context)
+
+    def measure(
+        self, experiment: str, slower_than: float, context: TargetContext
+    ) -> Mapping[int, Traffic]:
+        folder = _folder(experiment, context)
+        state = supervision.state_of(folder)
+        if state is None or state.version is None or not endpoint.alive(folder):
+            return {}
+        with Client(state.url, self.key(context)) as client:
+            try:
+                traffic = exposition.read([client.metrics()], slower_than=slower_than)
+            except (EndpointError, ValueError) as error:
+                raise TargetError(f"{experiment} does not tell its metrics: {error}") from error
+        return {state.version: traffic}
 
     def observe(self, experiment: str, context: TargetContext) -> Endpoint | None:
         folder = _folder(experiment, context)
@@ -98,13 +150,75 @@ class Local(Target):
             return None
         return _endpoint(experiment, state, folder)
 
+    def serves(self, manifest: Manifest, context: TargetContext) -> Endpoint | None:
+        folder = _folder(manifest["experiment"], context)
+        state = supervision.state_of(folder)
+        wanted = _desired(manifest, folder, self._environment(context))
+        if state is None or not _is_served(state, wanted, folder) or not _settled(wanted, folder):
+            return None
+        if not releases.intact(Path(wanted.bundle), wanted.bundle_digest):
+            return None  # it serves from memory, and could not start again
+        return _endpoint(manifest["experiment"], state, folder)
+
     def retire(self, experiment: str, context: TargetContext) -> Endpoint | None:
         folder = _folder(experiment, context)
         if not folder.exists():
             return None
         with supervision.exclusive(folder, context, DRAIN_PATIENCE):
+            supervision.shut_down(folder / CANDIDATE, context)
             supervision.shut_down(folder, context)
         return self.observe(experiment, context)
+
+    def _environment(self, context: TargetContext) -> dict[str, str]:
+        """What the endpoint's processes need beyond the environment they inherit."""
+        if self.key(context) is None:
+            return context.environment
+        return {**context.environment, str(self.key_env): context.variables[str(self.key_env)]}
+
+    def _give_back(self, folder: Path, manifest: Manifest, context: TargetContext) -> None:
+        environment = self._environment(context)
+        candidate, state = _desired(manifest, folder, environment), supervision.state_of(folder)
+        if state is None or state.fingerprint != candidate.fingerprint():
+            return  # it does not have the traffic
+        if not (folder / STABLE).exists():
+            supervision.shut_down(folder, context)
+        elif not _settled(candidate, folder):
+            stable = endpoint.read_desired(folder / STABLE)
+            _bring_up(folder, stable, environment, context)
+
+
+def _bring_up(
+    folder: Path, wanted: Desired, environment: dict[str, str], context: TargetContext
+) -> None:
+    """Have the supervisor of `folder` serve what is wanted, unless it does already."""
+    before = supervision.state_of(folder)
+    if before and _is_served(before, wanted, folder):
+        return
+    desired = replace(wanted, generation=_next_generation(folder, before))
+    endpoint.write(folder / endpoint.DESIRED, desired)
+    timeout = wanted.startup_timeout_s + SUPERVISOR_PATIENCE
+    supervision.bring_up(folder, desired, environment, context, timeout)
+
+
+def _desired(manifest: Manifest, folder: Path, environment: dict[str, str]) -> Desired:
+    content = {
+        **manifest,
+        "bundle": str(folder / "bundles" / manifest["bundle_digest"]),
+        "generation": 0,
+        "environment_digest": handover.digest(environment),
+    }
+    return Desired.from_json(content)
+
+
+def _settled(desired: Desired, folder: Path) -> bool:
+    try:
+        return endpoint.read_desired(folder / STABLE).fingerprint() == desired.fingerprint()
+    except ValueError:
+        return False
+
+
+def _patience(manifest: Manifest) -> float:
+    return float(manifest["startup_timeout_s"]) + SUPERVISOR_PATIENCE
 
 
 def _absolute(url: str) -> str:
@@ -129,42 +243,6 @@ def _is_served(state: State, desired: Desired, folder: Path) -> bool:
         and state.fingerprint == desired.fingerprint()
         and endpoint.alive(folder)
     )
-
-
-def _store_bundle(manifest: dict[str, Any], folder: Path) -> Path:
-    """The endpoint's own verified copy of the bundle, which nothing else changes or removes."""
-    source, digest = Path(manifest["bundle"]), str(manifest["bundle_digest"])
-    stored = folder / "bundles" / digest
-    if stored.exists():
-        try:
-            _verify(stored, digest)
-        except BundleError:
-            # Damaged since: whatever serves it has it in memory.
-            stored.rename(stored.with_name(f".{digest}.{uuid.uuid4().hex}"))
-        else:
-            return stored
-    stored.parent.mkdir(exist_ok=True)
-    temporary = stored.with_name(f".{digest}.{uuid.uuid4().hex}")
-    try:
-        bundle.verify(source)
-        shutil.copytree(source, temporary)
-        _verify(temporary, digest)
-        temporary.rename(stored)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return stored
-
-
-def _verify(folder: Path, digest: str) -> None:
-    bundle.verify(folder)
-    if bundle.digest(folder) != digest:
-        raise BundleError(f"{folder} has another digest than the registered version ({digest})")
-
-
-def _drop_bundles(folder: Path, *, keep: set[str]) -> None:
-    for path in (folder / "bundles").iterdir():
-        if path.name not in keep:
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _endpoint(experiment: str, state: State, folder: Path) -> Endpoint:

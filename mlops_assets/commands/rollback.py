@@ -1,0 +1,125 @@
+"""`mlops rollback`: the version that was live before is the champion again, and live."""
+
+import getpass
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from mlops_assets.experiment.model import Experiment
+    from mlops_assets.gateways.model_registry import ModelRegistry
+    from mlops_assets.settings import Settings
+
+
+@click.command()
+@click.argument("experiment")
+@click.option("--to", "version", type=click.IntRange(min=1), help="Instead of the one before.")
+@click.option("--reason", default="", help="Kept with the versions and shown in the history.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
+@click.option("--verbose", is_flag=True, help="Show Dagster's log, and stack traces.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+def rollback(
+    experiment: str,
+    *,
+    version: int | None,
+    reason: str,
+    dry_run: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Bring EXPERIMENT back to the version that was live before, on every target.
+
+    The alias `champion` moves back, and the version is deployed as any other: proven first, beside
+    the one that serves. May be repeated; what is live already is left alone.
+    """
+    from mlops_assets import settings
+    from mlops_assets.commands.choice import choose
+    from mlops_assets.commands.status import existing_registry
+
+    current = settings.load()
+    chosen = choose(current, experiment)
+    registry, trouble = existing_registry(current)
+    if registry is None:
+        raise click.ClickException(trouble or f"{chosen.name}: nothing was ever registered")
+    champion, to = _versions(current, chosen, registry, version)
+    words = f"{chosen.name}: version {to} instead of version {champion or 'none'}"
+    if dry_run:
+        now = _live(current, chosen)
+        plan = {"experiment": chosen.name, "champion": champion, "to": to, "live": dict(now)}
+        lines = [words, *(f"  {kind}: {said}" for kind, said in now), "Nothing was changed."]
+        click.echo(json.dumps(plan, indent=2) if as_json else "\n".join(lines))
+        return
+    _decide(registry, chosen.model_name, champion, to, reason)
+    if not as_json:
+        click.echo(words)
+    _deploy(current, chosen, f"rollback: {reason}" if reason else "rollback", verbose, as_json)
+
+
+def _versions(
+    settings: "Settings", experiment: "Experiment", registry: "ModelRegistry", asked: int | None
+) -> tuple[int | None, int]:
+    """The champion, and the version to go back to."""
+    from mlops_assets.commands import deployments
+    from mlops_assets.commands.instance import existing_instance
+    from mlops_assets.gateways.model_registry import CHAMPION, RegistryError
+
+    try:
+        champion = registry.aliases(experiment.model_name).get(CHAMPION)
+    except RegistryError as error:
+        raise click.ClickException(str(error)) from error
+    to = asked
+    if to is None:
+        instance = existing_instance(settings)
+        if instance is not None:
+            with instance:
+                to = deployments.before(deployments.history(instance, experiment), champion)
+        if to is None:
+            raise click.ClickException(
+                f"{experiment.name}: no other version was live before version {champion}; name "
+                "one with --to"
+            )
+    try:
+        tags = registry.version(experiment.model_name, to).tags
+    except RegistryError as error:
+        raise click.ClickException(str(error)) from error
+    if "mlops.bundle_uri" not in tags:
+        raise click.ClickException(f"version {to} of {experiment.name} has no serving bundle")
+    return champion, to
+
+
+def _live(settings: "Settings", experiment: "Experiment") -> list[tuple[str, str]]:
+    """What each target serves now, in words."""
+    from mlops_assets.commands.live import observe, state_in_words
+
+    found = []
+    for seen in observe(settings, experiment):
+        version = f"version {seen.endpoint.version}, " if seen.endpoint else ""
+        found.append((seen.kind, version + state_in_words(seen)))
+    return found
+
+
+def _decide(
+    registry: "ModelRegistry", model: str, champion: int | None, to: int, reason: str
+) -> None:
+    from mlops_assets.gateways.model_registry import CHAMPION
+
+    who = f"rollback by {getpass.getuser()}" + (f": {reason}" if reason else "")
+    registry.tag_version(model, to, {"mlops.decided_by": who})
+    if champion not in (None, to):
+        registry.tag_version(model, champion, {"mlops.rolled_back": f"to version {to}, {who}"})
+    registry.set_alias(model, CHAMPION, to)
+
+
+def _deploy(
+    settings: "Settings", experiment: "Experiment", reason: str, verbose: bool, as_json: bool
+) -> None:
+    from mlops_assets.commands import console as consoles
+    from mlops_assets.commands.run import Flow, finish
+
+    log = None if verbose else settings.home / "logs" / f"run-{experiment.name}.log"
+    with consoles.opened(to_stderr=as_json, log=log) as console:
+        outcome: dict[str, Any] = Flow(settings, experiment, console, verbose=verbose).run(
+            train=False, deploy=True, trials=None, reason=reason
+        )
+    finish(outcome, as_json=as_json)

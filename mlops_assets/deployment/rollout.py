@@ -1,0 +1,280 @@
+"""The way of a version to the traffic, one and the same on every target.
+
+    bringing_up -> shifting -> settling -> done
+         |            |
+         +------------+-> rolling_back -> rolled_back
+
+Each step is written down before it is taken, and may be taken again. A rollout that was killed is
+finished by the next one of the same version, and cleaned up by one of another. Knows targets by
+their contract alone, and nothing of Dagster.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mlops_assets.deployment import judge
+from mlops_assets.deployment.journal import Journal, Progress
+from mlops_assets.deployment.judge import Verdict
+from mlops_assets.deployment.probe import probe
+from mlops_assets.deployment.spec import RolloutSpec
+from mlops_assets.deployment.targets.base import (
+    Manifest,
+    Release,
+    Target,
+    TargetContext,
+    TargetError,
+    Traffic,
+)
+from mlops_assets.gateways.records import Endpoint
+from mlops_assets.gateways.wait import wait_until
+
+
+class RolloutError(TargetError):
+    """A version did not get the traffic; the message says why, and what serves instead."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A share of the traffic that the candidate had, and what was seen."""
+
+    asked: float
+    given: float
+    """Where the platform deals in whole replicas, not quite what was asked for."""
+    seconds: float
+    candidate: Traffic
+    stable: Traffic
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a rollout went."""
+
+    endpoint: Endpoint
+    steps: tuple[Step, ...]
+    changed: bool
+    """Whether anything was done: not when the version was live already."""
+
+
+def roll_out(
+    target: Target,
+    release: Release,
+    bundle: Path,
+    *,
+    spec: RolloutSpec,
+    journal: Journal,
+    context: TargetContext,
+    run: str,
+    tell: Callable[[str], None],
+) -> Outcome:
+    """Bring a release to the traffic, or leave the traffic where it is.
+
+    Args:
+        target: where.
+        release: what.
+        bundle: its verified bundle on local disk.
+        spec: the steps, and what is harm.
+        journal: of this endpoint.
+        context: for the target.
+        run: who asks, for the journal.
+        tell: progress, in sentences.
+
+    Raises:
+        RolloutError: the version was refused and removed; what served before serves.
+        TargetError: it is not known how things stand, or something is left; the next rollout goes
+            on from there.
+    """
+    # As the journal gives it back.
+    manifest = json.loads(json.dumps(target.render(release, context)))
+    rollout = _Rollout(target, spec, journal, context, tell)
+    begun = rollout.resume(manifest)
+    if begun is None and (live := target.serves(manifest, context)) is not None:
+        tell(f"version {live.version} is live already")
+        return Outcome(live, (), changed=False)
+    progress = begun or Progress(
+        run=run,
+        version=release.version,
+        manifest=manifest,
+        stage="bringing_up",
+        share=0.0,
+        began=context.now().isoformat(timespec="seconds"),
+        reason="",
+    )
+    return rollout.forward(progress, bundle)
+
+
+def clean_up(
+    target: Target,
+    *,
+    spec: RolloutSpec,
+    journal: Journal,
+    context: TargetContext,
+    tell: Callable[[str], None],
+) -> bool:
+    """End a rollout whose run was killed, without beginning another; whether there was one.
+
+    Raises:
+        TargetError: something is left.
+    """
+    begun = journal.read()
+    if begun is None or begun.ended:
+        return False
+    _Rollout(target, spec, journal, context, tell).resume({})
+    return True
+
+
+class _Rollout:
+    def __init__(
+        self,
+        target: Target,
+        spec: RolloutSpec,
+        journal: Journal,
+        context: TargetContext,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._target = target
+        self._spec = spec
+        self._journal = journal
+        self._context = context
+        self._tell = tell
+
+    def resume(self, manifest: Manifest) -> Progress | None:
+        """What is to be gone on with; whatever else was begun is ended first."""
+        begun = self._journal.read()
+        if begun is None or begun.ended:
+            return None
+        who = f"version {begun.version}, begun by run {begun.run} at {begun.began}"
+        if begun.stage == "settling" and begun.manifest != manifest:
+            self._tell(f"settles {who}")
+            self._settle(begun)
+            return None
+        if begun.stage == "rolling_back" or begun.manifest != manifest:
+            self._tell(f"removes {who} and never finished")
+            self._back(replace(begun, reason=begun.reason or "its run ended early"))
+            return None
+        self._tell(f"goes on with {who}: {begun.stage.replace('_', ' ')}")
+        return begun
+
+    def forward(self, progress: Progress, bundle: Path) -> Outcome:
+        version, manifest = progress.version, progress.manifest
+        steps: list[Step] = []
+        try:
+            if progress.stage != "settling":
+                self._tell(f"brings up version {version}")
+                self._journal.write(progress)
+                self._target.apply(manifest, bundle, self._context)
+                self._answers(manifest, bundle)
+                for share in self._shares(progress):
+                    progress = replace(progress, stage="shifting", share=share)
+                    self._journal.write(progress)
+                    steps.append(self._step(manifest, share))
+                progress = replace(progress, stage="shifting", share=1.0)
+                self._journal.write(progress)
+                self._target.shift(manifest, 1.0, self._context)
+                self._answers(manifest, bundle)
+        except (TargetError, _RefusedError) as error:
+            raise self._refuse(progress, str(error)) from error
+        return Outcome(self._settle(progress), tuple(steps), changed=True)
+
+    def _shares(self, progress: Progress) -> tuple[float, ...]:
+        """The steps that are left, the one that was begun among them."""
+        if (
+            not self._target.splits
+            or self._target.observe(progress.manifest["experiment"], self._context) is None
+        ):
+            return ()
+        shares = [step / 100 for step in self._spec.steps]
+        return tuple(share for share in shares if share >= progress.share)
+
+    def _answers(self, manifest: Manifest, bundle: Path) -> None:
+        experiment, version = manifest["experiment"], manifest["version"]
+        found = probe(
+            lambda records: self._target.ask(experiment, version, records, self._context),
+            version=version,
+            bundle_folder=bundle,
+        )
+        if not found.passed:
+            raise _RefusedError(f"it does not answer its golden requests: {found.reason}")
+        self._tell(f"version {version}: {found.reason}")
+
+    def _step(self, manifest: Manifest, share: float) -> Step:
+        given = self._target.shift(manifest, share, self._context)
+        version, began = manifest["version"], self._context.now()
+        self._tell(f"version {version} has {given:.0%} of the traffic")
+        before = self._measured(manifest)
+        seen: dict[str, Traffic] = {}
+
+        def judged() -> Verdict | None:
+            now = self._measured(manifest)
+            seen["candidate"] = judge.since(now, before, {version})
+            seen["stable"] = judge.since(now, before, now.keys() - {version})
+            verdict = judge.judge(seen["candidate"], seen["stable"], self._spec.limits)
+            baked = (self._context.now() - began).total_seconds() >= self._spec.bake_s
+            if verdict.outcome == "harm":
+                raise _RefusedError(f"at {given:.0%} of the traffic, {verdict.reason}")
+            seen_enough.append(verdict)
+            return verdict if verdict.outcome == "fine" and baked else None
+
+        seen_enough: list[Verdict] = []
+        try:
+            verdict = wait_until(
+                judged,
+                timeout=self._spec.timeout_s,
+                interval=self._spec.interval_s,
+                clock=lambda: self._context.now().timestamp(),
+                sleep=self._context.sleep,
+            )
+        except TimeoutError as error:
+            verdict = seen_enough[-1]
+            if self._spec.when_unsure == "roll_back":
+                raise _RefusedError(
+                    f"after {self._spec.timeout_s:g} s at {given:.0%} of the traffic it is still "
+                    f"not known whether it is fine: {verdict.reason}"
+                ) from error
+        seconds = (self._context.now() - began).total_seconds()
+        self._tell(f"version {version} at {given:.0%}: {verdict.reason}")
+        return Step(share, given, seconds, seen["candidate"], seen["stable"], verdict.reason)
+
+    def _measured(self, manifest: Manifest) -> Mapping[int, Traffic]:
+        return self._target.measure(
+            manifest["experiment"], self._spec.slow_ms / 1000, self._context
+        )
+
+    def _settle(self, progress: Progress) -> Endpoint:
+        self._journal.write(replace(progress, stage="settling", share=1.0))
+        endpoint = self._target.settle(progress.manifest, self._context)
+        self._journal.write(replace(progress, stage="done", share=1.0))
+        self._tell(f"version {endpoint.version} is live")
+        return endpoint
+
+    def _refuse(self, progress: Progress, reason: str) -> RolloutError:
+        """Roll back, and say what is there then."""
+        left = self._back(replace(progress, reason=reason))
+        return RolloutError(
+            f"version {progress.version} was rolled back: {reason}. {serving_words(left)}"
+        )
+
+    def _back(self, progress: Progress) -> Endpoint | None:
+        self._journal.write(replace(progress, stage="rolling_back"))
+        try:
+            left = self._target.rollback(progress.manifest, self._context)
+        except TargetError as error:
+            raise TargetError(
+                f"version {progress.version} is to be rolled back ({progress.reason}), which did "
+                f"not succeed: {error}. The next deployment tries again"
+            ) from error
+        self._journal.write(replace(progress, stage="rolled_back", share=0.0))
+        return left
+
+
+def serving_words(endpoint: Endpoint | None) -> str:
+    """What callers get, in a sentence."""
+    if endpoint is None or endpoint.state != "live":
+        return "Nothing serves"
+    return f"Version {endpoint.version} still serves at {endpoint.url}"
+
+
+class _RefusedError(Exception):
+    """The candidate is not fit; the message completes a sentence about it."""

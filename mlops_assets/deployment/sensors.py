@@ -1,0 +1,126 @@
+"""Asks every endpoint whether it serves the champion, and has it deployed where that may be."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets import vocabulary as names
+from mlops_assets.deployment.checks import judge
+from mlops_assets.deployment.journal import Journal
+from mlops_assets.deployment.targets.base import Target, TargetContext
+from mlops_assets.deployment.truth import Verdict
+from mlops_assets.experiment.model import Experiment
+from mlops_assets.experiment.spec import kind_of
+from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.model_registry import ModelRegistry
+
+INTERVAL_SECONDS = 60
+MOST = 20
+"""Endpoints asked in one tick; the next tick goes on behind them."""
+REPEATED_AFTER = timedelta(hours=1)
+"""A verdict that did not change is told again, and a repair that did not help tried again."""
+
+
+def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.Definitions:
+    """One sensor for all endpoints.
+
+    Args:
+        experiments: whose endpoints are asked.
+        deploy_jobs: the job `<experiment>__deploy` of each.
+    """
+    endpoints = [
+        (experiment, target)
+        for experiment in experiments
+        for target in experiment.deployment.targets
+    ]
+    if not endpoints:
+        return dg.Definitions()
+
+    @dg.sensor(
+        name=names.TRUTH_SENSOR,
+        jobs=list(deploy_jobs),
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Evaluates `{names.SERVES_THE_CHAMPION}` of up to {MOST} endpoints, in turn. "
+        "Where it fails, starts `<experiment>__deploy` if the YAML says `deployment.repair`, or if "
+        "a rollout was left unfinished by a run that is gone.",
+    )
+    def endpoint_strayed(
+        context: dg.SensorEvaluationContext,
+        data_store: dg.ResourceParam[DataStore],
+        model_registry: dg.ResourceParam[ModelRegistry],
+        target_context: dg.ResourceParam[TargetContext],
+    ) -> dg.SensorResult:
+        cursor = json.loads(context.cursor or "{}")
+        first, told = cursor.get("next", 0) % len(endpoints), cursor.get("told", {})
+        turn = [endpoints[(first + i) % len(endpoints)] for i in range(min(MOST, len(endpoints)))]
+        now = target_context.now()
+        events, requests, failing = [], {}, []
+        under_way = names.deploying(context.instance)
+        for experiment, target in turn:
+            name = f"{experiment.name}/{kind_of(type(target))}"
+            deploying = experiment.name in under_way
+            journal = Journal(data_store, experiment.name, kind_of(type(target)))
+            verdict = judge(
+                experiment,
+                target,
+                deploying=deploying,
+                registry=model_registry,
+                store=data_store,
+                context=target_context,
+            )
+            if not verdict.passed:
+                failing.append(f"{name}: {verdict.reason}")
+            if not _is_news(verdict, told.get(name), now):
+                continue
+            told[name] = {"reason": verdict.reason, "at": now.isoformat()}
+            events.append(_evaluation(experiment, target, verdict))
+            if not verdict.passed and not deploying and _may_repair(experiment, journal):
+                requests[experiment.name] = _repair(experiment, verdict, now)
+        following = json.dumps({"next": (first + len(turn)) % len(endpoints), "told": told})
+        return dg.SensorResult(
+            run_requests=list(requests.values()) or None,
+            skip_reason=None if requests else _seen(failing, len(turn)),
+            asset_events=events,
+            cursor=following,
+        )
+
+    return dg.Definitions(sensors=[endpoint_strayed])
+
+
+def _is_news(verdict: Verdict, before: dict[str, str] | None, now: datetime) -> bool:
+    if before is None or before["reason"] != verdict.reason:
+        return True
+    return now - datetime.fromisoformat(before["at"]) >= REPEATED_AFTER
+
+
+def _may_repair(experiment: Experiment, journal: Journal) -> bool:
+    progress = journal.read()
+    return experiment.deployment.repair or (progress is not None and not progress.ended)
+
+
+def _evaluation(
+    experiment: Experiment, target: Target, verdict: Verdict
+) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=names.endpoint_key(experiment.name, kind_of(type(target))),
+        check_name=names.SERVES_THE_CHAMPION,
+        passed=verdict.passed,
+        description=verdict.reason,
+    )
+
+
+def _repair(experiment: Experiment, verdict: Verdict, now: datetime) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=f"{experiment.name} {now.isoformat()}",
+        job_name=names.deploy_job(experiment.name),
+        tags={names.EXPERIMENT_TAG: experiment.name},
+        run_config=names.deploy_config(experiment, reason=f"repair: {verdict.reason}"),
+    )
+
+
+def _seen(failing: list[str], asked: int) -> str:
+    return "; ".join(failing) or f"endpoints asked: {asked}; all serve their champion"

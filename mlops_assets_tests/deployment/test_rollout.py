@@ -1,0 +1,236 @@
+"""The rollout over a target in memory: whatever fails, and whenever its process dies."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops_assets.deployment.journal import Journal
+from mlops_assets.deployment.rollout import Outcome, RolloutError, clean_up, roll_out
+from mlops_assets.deployment.spec import RolloutSpec
+from mlops_assets.deployment.targets.base import Release, TargetContext, TargetError
+from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.serving.recording import Recording
+from mlops_assets_tests.builders import Built, make_bundle
+from mlops_assets_tests.fakes.target import Fake, KilledError, World
+
+STEPS = RolloutSpec(steps=(10, 50), bake_s=60, timeout_s=600, interval_s=10, min_requests=100)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return make_bundle(tmp_path_factory.mktemp("rollout") / "bundle")
+
+
+class Site:
+    """A target, a journal, and whoever deploys there."""
+
+    def __init__(self, root: Path, built: Built) -> None:
+        self.world = World()
+        self.target = Fake(kind="fake", world=self.world)
+        self.journal = Journal(DataStore(str(root / "data"), {}), "churn", "fake")
+        self.built = built
+        self.told: list[str] = []
+        self.context = TargetContext(
+            state=root,
+            environment={},
+            variables={},
+            now=self.world.clock.now,
+            sleep=self.world.clock.sleep,
+        )
+
+    def deploy(self, version: int, spec: RolloutSpec = STEPS, run: str = "a-run") -> Outcome:
+        release = Release("churn", version, f"digest-{version}", "", Recording("", 3600))
+        return roll_out(
+            self.target,
+            release,
+            self.built.folder,
+            spec=spec,
+            journal=self.journal,
+            context=self.context,
+            run=run,
+            tell=self.told.append,
+        )
+
+    def is_served_by(self, version: int) -> bool:
+        """By this one alone, with nothing left of any other."""
+        world = self.world
+        return (
+            world.settled is not None
+            and world.settled["version"] == version
+            and world.shares == {version: 1.0}
+            and set(world.up) == {version}
+        )
+
+
+@pytest.fixture
+def site(tmp_path: Path, built: Built) -> Site:
+    return Site(tmp_path, built)
+
+
+def test_the_first_version_gets_all_of_the_traffic_at_once(site: Site) -> None:
+    outcome = site.deploy(1)
+    assert site.world.calls == ["apply", "ask", "shift 1", "ask", "settle"]
+    assert (outcome.endpoint.version, outcome.changed, outcome.steps) == (1, True, ())
+    assert site.is_served_by(1)
+    assert site.journal.read().stage == "done"
+
+
+def test_what_is_live_already_is_left_alone(site: Site) -> None:
+    site.deploy(1)
+    before = list(site.world.calls)
+    outcome = site.deploy(1)
+    assert (outcome.endpoint.version, outcome.changed) == (1, False)
+    assert site.world.calls == before
+
+
+def test_the_next_version_gets_it_in_steps_each_as_long_as_asked(site: Site) -> None:
+    site.deploy(1)
+    outcome = site.deploy(2)
+    assert [(step.asked, step.given) for step in outcome.steps] == [(0.1, 0.1), (0.5, 0.5)]
+    first, second = outcome.steps
+    assert first.seconds >= 60
+    assert first.candidate.requests >= 100
+    assert second.candidate.requests == pytest.approx(20 * 0.5 * second.seconds, abs=10)
+    assert (outcome.endpoint.version, outcome.endpoint.previous_version) == (2, 1)
+    assert site.is_served_by(2)
+
+
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [
+        ({"errors": 0.2}, "errors in 20"),
+        ({"slow": 0.5}, "slow answers in 50"),
+        ({"Yes": 0.9}, "label=Yes in 90"),
+    ],
+)
+def test_a_version_that_does_harm_is_rolled_back_at_the_first_step(
+    site: Site, rates: dict[str, float], words: str
+) -> None:
+    site.deploy(1)
+    site.world.rates[2] = rates
+    began = site.world.clock.at
+    with pytest.raises(
+        RolloutError, match=rf"version 2 was rolled back: at 10% of the traffic, {words}"
+    ) as refused:
+        site.deploy(2)
+    assert "Version 1 still serves at http://fake" in str(refused.value)
+    assert "shift 0.5" not in site.world.calls
+    assert site.is_served_by(1)
+    assert (site.world.clock.at - began).total_seconds() < 120
+    assert site.journal.read().stage == "rolled_back"
+    site.world.rates.clear()
+    assert site.deploy(2).endpoint.version == 2, "it is not refused for ever"
+
+
+def test_a_version_that_answers_wrong_never_sees_traffic(site: Site) -> None:
+    site.deploy(1)
+    site.world.wrong.add(2)
+    with pytest.raises(RolloutError, match=r"does not answer its golden requests.*Version 1 still"):
+        site.deploy(2)
+    assert not [call for call in site.world.calls[5:] if call.startswith("shift")]
+    assert site.is_served_by(1)
+
+
+def test_without_traffic_nothing_is_known_and_the_yaml_decides(site: Site) -> None:
+    site.deploy(1)
+    site.world.requests_per_s = 0.0
+    with pytest.raises(RolloutError, match=r"after 600 s at 10% .* 0 of 100 requests so far"):
+        site.deploy(2)
+    assert site.is_served_by(1)
+    outcome = site.deploy(2, STEPS.model_copy(update={"when_unsure": "go_on"}))
+    assert [step.verdict for step in outcome.steps] == ["0 of 100 requests so far"] * 2
+    assert site.is_served_by(2)
+
+
+def calls_of(site: Site, version: int) -> int:
+    """How many calls a rollout of this version takes when nothing fails."""
+    before = len(site.world.calls)
+    site.deploy(version)
+    return len(site.world.calls) - before
+
+
+@pytest.mark.parametrize("how", ["before", "after", "killed", "killed_after"])
+@pytest.mark.parametrize("follower", [2, 3])
+def test_whatever_call_fails_or_is_the_last_the_next_rollout_converges(
+    tmp_path: Path, built: Built, how: str, follower: int
+) -> None:
+    rehearsal = Site(tmp_path / "rehearsal", built)
+    rehearsal.deploy(1)
+    number = calls_of(rehearsal, 2)
+    assert number > 15
+    for position in range(1, number + 1):
+        site = Site(tmp_path / f"{position}", built)
+        site.deploy(1)
+        site.world.fault = (len(site.world.calls) + position, how)
+        error: type[BaseException] = KilledError if how.startswith("killed") else TargetError
+        with pytest.raises(error):
+            site.deploy(2)
+        assert_somebody_answers(site, position)
+        progress = site.journal.read()
+        if how.startswith("killed"):
+            assert not progress.ended, position
+        site.world.fault = None
+        outcome = site.deploy(follower)
+        assert outcome.endpoint.version == follower, position
+        assert site.is_served_by(follower), position
+        assert site.journal.read().stage == "done"
+
+
+def assert_somebody_answers(site: Site, position: int) -> None:
+    shares = site.world.shares
+    assert sum(shares.values()) == pytest.approx(1.0), position
+    assert {version for version, share in shares.items() if share > 0} <= set(site.world.up)
+
+
+def test_a_killed_rollout_goes_on_at_its_step(site: Site) -> None:
+    site.deploy(1)
+    site.world.fault = (len(site.world.calls) + 18, "killed")
+    with pytest.raises(KilledError):
+        site.deploy(2)
+    assert site.journal.read().share == 0.5
+    seen = len(site.world.calls)
+    site.world.fault = None
+    outcome = site.deploy(2, run="another-run")
+    assert [step.asked for step in outcome.steps] == [0.5]
+    assert "shift 0.1" not in site.world.calls[seen:]
+    assert any("goes on with version 2, begun by run a-run" in line for line in site.told)
+
+
+def test_a_rollout_that_cannot_be_rolled_back_says_so_and_the_next_one_does(site: Site) -> None:
+    site.deploy(1)
+    site.world.rates[2] = {"errors": 1.0}
+    rehearsed = len(site.world.calls)
+    with pytest.raises(RolloutError):
+        site.deploy(2)
+    position = len(site.world.calls)
+    site.world.calls = site.world.calls[:rehearsed]
+    site.world.fault = (position, "before")
+    with pytest.raises(TargetError, match=r"is to be rolled back .*, which did not succeed"):
+        site.deploy(2)
+    assert site.journal.read().stage == "rolling_back"
+    site.world.fault = None
+    arguments: dict[str, Any] = {"spec": STEPS, "journal": site.journal, "context": site.context}
+    assert clean_up(site.target, **arguments, tell=site.told.append)
+    assert site.is_served_by(1)
+    assert not clean_up(site.target, **arguments, tell=site.told.append)
+
+
+def test_a_progress_that_nobody_wrote_is_named(site: Site, tmp_path: Path) -> None:
+    from mlops_assets.gateways.data_store import DataStoreError
+
+    site.deploy(1)
+    path = tmp_path / "data" / "churn" / "rollouts" / "fake.json"
+    path.write_text('{"surprise": 1}')
+    with pytest.raises(DataStoreError, match=r"rollouts/fake.json does not hold"):
+        site.deploy(2)
+    progress = replace(site_progress(), stage="done")
+    site.journal.write(progress)
+    assert site.journal.read() == progress
+
+
+def site_progress() -> Any:
+    from mlops_assets.deployment.journal import Progress
+
+    return Progress("run", 1, {"version": 1}, "shifting", 0.5, "2026-05-03T00:00:00+00:00", "")
