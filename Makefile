@@ -81,7 +81,7 @@ lock: ## Pin the requirements again (UPGRADE=1 takes the newest versions)
 image: ## Build the serving image; BUNDLE=folder-in-this-project bakes a model in
 	@$(CONTAINERS) build -f deploy/docker/Dockerfile -t mlops-serving:dev \
 		--build-arg REVISION="$$(git rev-parse HEAD 2> /dev/null || true)" \
-		--build-arg BUNDLE="$(BUNDLE)" .
+		$(if $(BUNDLE),--build-arg BUNDLE="$(BUNDLE)") .
 
 platform-image: ## Build the platform's image: code server, webserver, daemon, run pods
 	@$(CONTAINERS) build -f deploy/docker/platform.Dockerfile -t mlops-assets:dev .
