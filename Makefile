@@ -14,12 +14,14 @@ PYTHON ?=
 HOST ?= 127.0.0.1
 DAGSTER_PORT ?= 3000
 MLFLOW_PORT ?= 5000
+BUNDLE ?=
+CONTAINERS = $$(command -v docker || command -v podman || echo docker)
 
 .PHONY: help install install-dev demo dev test check format lint types schema validate lint-ci lock \
-	image clean
+	image platform-image clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z.-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z.-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 install: $(RUNTIME) ## Build .venv from the pinned requirements
 install-dev: $(DEV) ## The same, with what tests and checks need
@@ -76,9 +78,13 @@ lint-ci: ## Lint the GitHub workflows (needs npx)
 lock: ## Pin the requirements again (UPGRADE=1 takes the newest versions)
 	@scripts/lock $(if $(UPGRADE),--upgrade)
 
-image: ## Build the container image
-	@$$(command -v docker || command -v podman || echo docker) build \
-		-f deploy/docker/Dockerfile -t mlops-assets:dev .
+image: ## Build the serving image; BUNDLE=folder-in-this-project bakes a model in
+	@$(CONTAINERS) build -f deploy/docker/Dockerfile -t mlops-serving:dev \
+		--build-arg REVISION="$$(git rev-parse HEAD 2> /dev/null || true)" \
+		$(if $(BUNDLE),--build-arg BUNDLE="$(BUNDLE)") .
+
+platform-image: ## Build the platform's image: code server, webserver, daemon, run pods
+	@$(CONTAINERS) build -f deploy/docker/platform.Dockerfile -t mlops-assets:dev .
 
 clean: ## Remove what was built; state (.mlops, .dagster) stays
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,11 +2,18 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mlops_assets.gateways.model_registry import ModelRegistry
+from mlops_assets_tests.peers.missing import MissingError
+
+if TYPE_CHECKING:
+    from mlops_assets_tests.peers.containers import Containers
+    from mlops_assets_tests.peers.kubernetes import Cluster
 
 # Before any test imports MLflow: it reports usage and draws progress bars otherwise.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -27,3 +34,45 @@ def model_registry(mlflow_template: Path, tmp_path: Path) -> ModelRegistry:
     shutil.copy(mlflow_template, tmp_path / "mlflow.db")
     artifacts = str(tmp_path / "artifacts")
     return ModelRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}", artifacts, "http://127.0.0.1:5000")
+
+
+@pytest.fixture(scope="session")
+def containers() -> "Iterator[Containers]":
+    """What runs containers on this machine."""
+    from mlops_assets_tests.peers import containers as peer
+
+    try:
+        with peer.found() as found:
+            yield found
+    except MissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def serving_image(containers: "Containers", tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image of deploy/docker/Dockerfile, without a model."""
+    from mlops_assets_tests.peers.containers import IMAGE
+
+    arguments = {"VERSION": "0.0.test", "REVISION": "0" * 40}
+    return containers.build(IMAGE, tmp_path_factory.mktemp("image"), **arguments)
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
+    """A Kubernetes; its pods run only if a test of this session asks for `node`."""
+    from mlops_assets_tests.peers import kubernetes
+
+    node = any("node" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    try:
+        with kubernetes.running(node=node) as found:
+            yield found
+    except MissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def node(cluster: "Cluster") -> "Cluster":
+    """The same, whose pods run."""
+    if cluster.no_node:
+        pytest.skip(cluster.no_node)
+    return cluster

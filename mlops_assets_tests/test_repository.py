@@ -78,7 +78,19 @@ def test_development_pins_extend_those_of_the_runtime(python: str) -> None:
         assert asked.specifier.contains(version), f"{asked} is pinned to {version}: make lock"
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_serving_image_has_a_part_of_the_runtime_in_the_same_versions(python: str) -> None:
+    runtime, serving = pins("requirements.txt", python), pins("requirements-serving.txt", python)
+    assert {name: runtime.get(name) for name in serving} == serving
+    groups = project()["dependency-groups"]
+    wanted = [*groups["endpoint"], *(name for name in groups["serving"] if isinstance(name, str))]
+    assert set(wanted) <= set(serving), "requirements-serving.txt is stale: make lock"
+    assert set(serving).isdisjoint({"dagster", "mlflow", "pandas", "scikit-learn", "boto3", "pip"})
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "requirements-serving.txt"]
+)
 def test_requirements_name_no_index_and_say_how_they_are_made(name: str) -> None:
     content = (ROOT / name).read_text(encoding="utf-8")
     assert not re.search(r"^--|://| @ ", content, flags=re.MULTILINE)
@@ -152,7 +164,8 @@ def test_the_licence_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["scripts/make_venv", "scripts/install", "scripts/lock", ".ci/run"]
+    "name",
+    ["scripts/make_venv", "scripts/install", "scripts/lock", "deploy/docker/slim", ".ci/run"],
 )
 def test_scripts_run_and_parse(name: str) -> None:
     path = ROOT / name

@@ -3,23 +3,16 @@
 import importlib.metadata
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import environments
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-SERVING = (
-    "arro3-core",
-    "arro3-io",
-    "fsspec",
-    "mangum",
-    "msgspec",
-    "numpy",
-    "onnxruntime",
-    "prometheus-client",
-    "typing-extensions",
-    "whylogs-sketching",
-)
+GROUPS = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))[
+    "dependency-groups"
+]
+SERVING = (*GROUPS["endpoint"], "mangum", "typing-extensions")
 """What `mlops_assets.serving` imports on an endpoint. No dependencies of theirs: onnxruntime names
 some that only its tools import."""
 PEER = ("mlflow>=3.17,<3.18", "scikit-learn", "pandas", "numpy")

@@ -7,6 +7,7 @@ Handler `mlops_assets.serving.aws_lambda.handler`, configured by variables:
 - `MLOPS_VERSION`: the version in answers and profiles.
 - `MLOPS_RECORDING`: a `Recording` as JSON; nothing is kept without.
 - `MLOPS_KEYS`: keys of which callers need one, separated by commas.
+- `MLOPS_MAX_ROWS`, `MLOPS_MAX_BODY_MB`: what one event may ask.
 
 Takes events of function URLs, API Gateway and load balancers. Anything else is taken for a body of
 `/invocations` itself, as `aws lambda invoke` sends it, and answered with the body of that answer.
@@ -27,8 +28,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.serving import variables
 from mlops_assets.serving.preparation import keys, prepare
-from mlops_assets.serving.recording import Recording
 
 if TYPE_CHECKING:
     from mlops_assets.serving.recorder import Recorder
@@ -62,21 +63,23 @@ def build(
 
     Raises:
         BundleError: the bundle is not intact, or not the one asked for.
+        SettingError: a variable holds what it cannot.
     """
     from mangum import Mangum
 
     from mlops_assets.serving.app import build as application
 
-    asked = environment.get("MLOPS_RECORDING")
-    recording = Recording.from_json(json.loads(asked)) if asked else None
-    folder = environment.get("MLOPS_BUNDLE") or f"{environment.get('LAMBDA_TASK_ROOT', '.')}/bundle"
+    recording = variables.recording(variables.given(environment, "recording"))
+    beside = f"{environment.get('LAMBDA_TASK_ROOT', '.')}/bundle"
     service, recorder = prepare(
-        Path(folder),
-        digest=environment.get("MLOPS_BUNDLE_DIGEST"),
-        version=environment.get("MLOPS_VERSION", "0"),
-        keys=keys(environment, "MLOPS_KEYS" if "MLOPS_KEYS" in environment else None),
+        Path(variables.given(environment, "bundle") or beside),
+        digest=variables.given(environment, "bundle-digest"),
+        version=variables.given(environment, "version") or "0",
+        keys=keys(environment, variables.key_variable(environment)),
         recording=recording,
         spool=SPOOL,
+        shared=None,
+        **variables.limits(environment),
     )
     service.ready = True
     app: Any = application(service)

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from typing import Any
 
 BACKLOG = 2048
 PATIENCE = 3.0
@@ -51,3 +52,10 @@ def listen(
                 ) from error
         else:
             return listener
+
+
+def address(listener: socket.socket, host: str) -> dict[str, Any]:
+    """The port of a socket on `host`, and the URL of what answers there."""
+    port = listener.getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    return {"port": port, "url": f"http://{shown}:{port}"}

@@ -66,7 +66,14 @@ class Scorer:
         if taken := sorted(set(OUTPUTS) & set(manifest.schema.names)):
             raise BundleError(f"input {taken[0]!r} bears the name of an output; rename the column")
         runtime = importlib.import_module(f"mlops_assets.serving.runtimes.{manifest.runtime}")
-        predict, explainer = runtime.load(folder, manifest), Explainer.load(folder, manifest)
+        try:
+            predict = runtime.load(folder, manifest)
+        except ModuleNotFoundError as error:
+            raise BundleError(
+                f"{folder} asks for runtime {manifest.runtime!r}, which needs {error.name}: this "
+                "endpoint does not have it"
+            ) from error
+        explainer = Explainer.load(folder, manifest)
         return cls(manifest, folder, bundle.digest(folder), predict, explainer)
 
     def score(self, columns: Columns) -> Scores:

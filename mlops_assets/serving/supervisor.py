@@ -14,15 +14,19 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlops_assets.serving import endpoint, shared
 from mlops_assets.serving.crew import Crew
 from mlops_assets.serving.endpoint import Desired, State
 from mlops_assets.serving.handover import Inbox
-from mlops_assets.serving.listener import PortTakenError, listen
+from mlops_assets.serving.listener import PortTakenError, address, listen
 from mlops_assets.serving.process import Worker
 from mlops_assets.serving.signals import Signals
 from mlops_assets.serving.standing import Standing
+
+if TYPE_CHECKING:
+    from mlops_assets.serving.waiting import Waiting
 
 log = logging.getLogger("supervisor")
 
@@ -42,6 +46,7 @@ class Supervisor:
         clock: Callable[[], float],
         now: Callable[[], datetime],
         on_live: Callable[[State], None] = lambda _: None,
+        waiting: "Waiting | None" = None,
     ) -> None:
         """Prepare to serve.
 
@@ -50,15 +55,16 @@ class Supervisor:
             clock: seconds, monotonic.
             now: the time, UTC.
             on_live: told the state whenever a version has taken the traffic.
+            waiting: has the socket, and answers on it until a worker does.
         """
         self._folder = folder
         self._clock = clock
         self._on_live = on_live
+        self._waiting = waiting
         self._selector = selectors.DefaultSelector()
         self._signals: Signals
         self._inbox: Inbox
         self._environment = dict(os.environ)
-        self._listener: socket.socket
         self._current: Crew | None = None
         """Serves, or is being brought back."""
         self._candidate: Crew | None = None
@@ -74,18 +80,10 @@ class Supervisor:
         shared.clear(self._folder)
         try:
             desired = endpoint.read_desired(self._folder / endpoint.DESIRED)
-            self._listener = listen(
-                desired.host,
-                asked=desired.port,
-                kept=self._standing.state.port,
-                clock=self._clock,
-                sleep=time.sleep,
-            )
+            self._listener = self._listen(desired)
         except (ValueError, PortTakenError) as error:
             return self._give_up(self._standing.asked(), str(error))
-        port = self._listener.getsockname()[1]
-        host = f"[{desired.host}]" if ":" in desired.host else desired.host
-        self._standing.change(port=port, url=f"http://{host}:{port}")
+        self._standing.change(**address(self._listener, desired.host))
         self._bring_up(desired)
         while self._current or self._candidate or self._retiring:
             for key, _ in self._selector.select(self._timeout()):
@@ -99,6 +97,12 @@ class Supervisor:
         self._standing.change(state="stopped", worker_pids=(), detail="")
         log.info("stopped")
         return 0
+
+    def _listen(self, desired: Desired) -> socket.socket:
+        if self._waiting is not None:
+            return self._waiting.listener
+        kept, clock = self._standing.state.port, self._clock
+        return listen(desired.host, asked=desired.port, kept=kept, clock=clock, sleep=time.sleep)
 
     @property
     def _crews(self) -> list[Crew]:
@@ -140,6 +144,8 @@ class Supervisor:
 
     def _welcome(self, worker: Worker) -> None:
         """A worker answers: with the last of its crew the version goes live."""
+        if self._waiting is not None:
+            self._waiting.close()
         if self._candidate is not None and self._candidate.complete:
             old, self._current, self._candidate = self._current, self._candidate, None
             if old is not None:
@@ -180,8 +186,7 @@ class Supervisor:
             if worker in self._retiring:
                 self._retiring.remove(worker)
             else:
-                reason = worker.failure or f"a worker ended with status {status}"
-                self._lose(worker, reason)
+                self._lose(worker, worker.failure or f"a worker ended with status {status}")
             shared.bury(self._folder, worker.pid)
             worker.release()
         if not self._retiring:

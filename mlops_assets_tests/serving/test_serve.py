@@ -1,5 +1,6 @@
 """The foreground program, as a person or a container runs it."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,16 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from mlops_assets.serving import bundle
 from mlops_assets.serving.client import Client, EndpointError
 from mlops_assets_tests.builders import Built, make_bundle
+from mlops_assets_tests.endpoints import until
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -26,8 +30,8 @@ def one(tmp_path_factory) -> Built:
     return make_bundle(tmp_path_factory.mktemp("one") / "bundle")
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "mlops_assets.serving.serve", *map(str, arguments)]
+def command(*arguments: object, program: str = "mlops_assets.serving.serve") -> list[str]:
+    return [sys.executable, "-m", program, *map(str, arguments)]
 
 
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:
@@ -150,3 +154,118 @@ def test_a_taken_port_is_named(one, tmp_path):
         )
     assert done.returncode == 1
     assert f"port {port} on 127.0.0.1 cannot be had" in done.stderr
+
+
+def in_a_container(tmp_path: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
+    """As an image starts it: everything by variables."""
+    return subprocess.Popen(
+        command(*words, program="mlops_assets.serving"),
+        env=environment(tmp_path, **variables),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("words", [(), ("serve",)])
+def test_variables_say_what_is_served(one, tmp_path, words):
+    recording = {"profiles_url": str(tmp_path / "profiles"), "window_seconds": 60}
+    process = in_a_container(
+        tmp_path,
+        *words,
+        MLOPS_BUNDLE=str(one.folder),
+        MLOPS_BUNDLE_DIGEST=one.digest,
+        MLOPS_VERSION="7",
+        MLOPS_PORT="0",
+        MLOPS_KEYS="old,new",
+        MLOPS_MAX_ROWS="2",
+        MLOPS_RECORDING=json.dumps(recording),
+    )
+    url = process.stdout.readline().rsplit(" ", 1)[-1].strip()
+    try:
+        assert url.startswith("http://127.0.0.1:"), process.stderr.read()
+        with Client(url, "new") as client:
+            assert client.predict(one.records(2)).version == "7"
+            with pytest.raises(EndpointError, match="at most 2"):
+                client.predict(one.records(3))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+    assert process.returncode == 0, log
+    assert list((tmp_path / "profiles").glob("*/*.bin"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "status", "said"),
+    [
+        ({"MLOPS_BUNDLE_DIGEST": "0" * 64}, 1, f"{'0' * 64} was to be served"),
+        ({"MLOPS_RECORDING": "{"}, 1, "MLOPS_RECORDING does not say what is recorded"),
+        ({"MLOPS_PORT": "tcp://10.0.0.1:80"}, 2, "argument --port"),
+        ({"MLOPS_KEYS": ""}, 1, "variable MLOPS_KEYS holds no key"),
+        ({"MLOPS_BUNDLE": "file:///nowhere/churn.tar.gz"}, 1, "cannot be fetched"),
+        ({"MLOPS_BUNDLE": ""}, 2, "required: bundle"),
+    ],
+)
+def test_variables_that_cannot_be_are_refused(one, tmp_path, variables, status, said):
+    process = in_a_container(
+        tmp_path, **{"MLOPS_BUNDLE": str(one.folder), "MLOPS_PORT": "0", **variables}
+    )
+    out, log = process.communicate(timeout=60)
+    assert (process.returncode, out) == (status, "")
+    assert said in log
+    assert "Traceback" not in log
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def stuck(one, tmp_path) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
+    """An endpoint whose archive does not come: the process, its URL, and the pipe it reads from."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    pipe = tmp_path / "model.tar"
+    os.mkfifo(pipe)
+    process = in_a_container(tmp_path, MLOPS_BUNDLE=str(pipe), MLOPS_PORT=str(port))
+    url = f"http://127.0.0.1:{port}"
+    until(lambda: answered(f"{url}/ping"))
+    yield process, url, pipe
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # what fetches, too
+    process.communicate()
+
+
+def answered(url: str) -> httpx.Response | None:
+    try:
+        return httpx.get(url, timeout=5)
+    except httpx.ConnectError:
+        return None
+
+
+def test_until_it_is_ready_it_says_so_and_is_alive(one, stuck):
+    process, url, pipe = stuck
+    for path in ("/ping", "/v2/health/ready"):
+        answer = httpx.get(url + path)
+        assert (answer.status_code, answer.json()) == (503, {"ready": False})
+        assert answer.headers["retry-after"] == "1"
+    assert httpx.get(f"{url}/v2/health/live").json() == {"live": True}
+    assert httpx.head(f"{url}/v2/health/live").status_code == 200
+    refused = httpx.post(f"{url}/invocations", json={"instances": one.records(300)})
+    assert (refused.status_code, refused.json()["error"]) == (503, "not_ready")
+
+    with pipe.open("wb") as end, tarfile.open(fileobj=end, mode="w|") as archive:
+        archive.add(one.folder, "churn")
+    assert " answers at http" in process.stdout.readline()
+    for _ in range(50):
+        assert httpx.get(f"{url}/ping").status_code == 200
+    with Client(url) as client:
+        assert client.predict(one.records(1)).version == "0"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+
+
+def test_it_can_be_ended_while_the_bundle_is_on_its_way(stuck, tmp_path):
+    process, _, pipe = stuck
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert list(tmp_path.iterdir()) == [pipe]
