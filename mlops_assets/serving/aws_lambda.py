@@ -76,7 +76,7 @@ def build(
         version=environment.get("MLOPS_VERSION", "0"),
         keys=keys(environment, "MLOPS_KEYS" if "MLOPS_KEYS" in environment else None),
         recording=recording,
-        spool=SPOOL,
+        spool=Path(environment["TMPDIR"]) / SPOOL.name if environment.get("TMPDIR") else SPOOL,
     )
     service.ready = True
     app: Any = application(service)

@@ -20,7 +20,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from moto.awslambda.models import LambdaBackend, lambda_backends
+from moto.awslambda.models import LambdaBackend, LambdaFunction, lambda_backends
 
 from mlops_assets_tests.peers import emulator
 from mlops_assets_tests.peers.aws import Answer, Aws, AwsError
@@ -83,6 +83,15 @@ class Lambdas:
             raise AwsError("ServiceException", f"{function.name}: {error!r}", 500) from error
         finally:
             self._busy.discard(id(environment))
+
+    def unpacked(self, known: LambdaFunction) -> Path:
+        """The folder with a function's code; functions and versions with the same code share it."""
+        folder = self.folder / "code" / known.code_digest.replace(":", "-")
+        with self._lock:
+            if not folder.exists():
+                with zipfile.ZipFile(BytesIO(known.code_bytes)) as archive:
+                    archive.extractall(folder)
+        return folder
 
     def discard(self, name: str, version: str | None = None) -> None:
         """End the idle environments of a function that changed or is gone; the next starts cold."""
@@ -152,15 +161,11 @@ class Lambdas:
             version = self.control.version_of(name, qualifier, self._random.random())
             known = self.backend.get_function(name, None if version == "$LATEST" else version)
             self.control.refuse_unready(known, version)
-            folder = self.folder / "code" / known.code_digest.replace(":", "-")
-            if not folder.exists():
-                with zipfile.ZipFile(BytesIO(known.code_bytes)) as archive:
-                    archive.extractall(folder)
             return Function(
                 name=known.function_name,
                 version=version,
                 handler=known.handler,
-                code=folder,
+                code=self.unpacked(known),
                 environment={**self.aws.credentials, **known.environment_vars},
                 timeout=int(known.timeout),
                 memory=int(known.memory_size),

@@ -104,6 +104,7 @@ class Control:
         if answer.status != 201:
             return answer
         name = call.parameters["FunctionName"]
+        self.peer.unpacked(self.peer.backend.get_function(name))
         self._created[name, LATEST] = time.monotonic() + self.peer.settling
         if call.parameters.get("Publish"):
             self._created[name, "1"] = self._created[name, LATEST]
@@ -120,6 +121,7 @@ class Control:
         answer = self.peer.aws.forward(call)
         if answer.status != 200 or call.parameters.get("DryRun"):
             return answer
+        self.peer.unpacked(self.peer.backend.get_function(name))
         self._updated[name] = time.monotonic() + self.peer.settling
         self._renew(name, LATEST)
         self.peer.discard(name, LATEST)

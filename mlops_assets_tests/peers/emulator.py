@@ -118,7 +118,7 @@ class Environment:
     would crash the emulator."""
 
     def __init__(self, binary: Path, runtime: Path, function: Function, folder: Path) -> None:
-        folder.mkdir(parents=True)
+        (folder / "tmp").mkdir(parents=True)
         self.function = function
         self.invocations = 0
         self.killed = 0
@@ -139,6 +139,7 @@ class Environment:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}",
+            "TMPDIR": str(folder / "tmp"),  # no other environment's
             "LAMBDA_TASK_ROOT": str(function.code),
             "PYTHONPATH": f"{function.code}{os.pathsep}{runtime}",
             **function.environment,
