@@ -77,7 +77,7 @@ def main():
 def built(python, folder, trained):
     """Ours with profiles to a local folder, ours that keeps nothing, and the peer."""
     handler, package = "mlops_assets.serving.aws_lambda.handler", made(folder / "ours")
-    packages.ours(python, package)
+    packages.ours(package)
     bare = {"MLOPS_BUNDLE": str(trained.bundle)}
     recording = json.dumps({"profiles_url": str(folder / "profiles"), "window_seconds": 86_400})
     return {

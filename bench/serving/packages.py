@@ -1,41 +1,22 @@
-"""What would be uploaded to Lambda: installed by pip, pruned, compiled, weighed."""
+"""What would be uploaded to Lambda: ours as it is deployed, the peer by pip; pruned and weighed."""
 
 import importlib.metadata
 import shutil
 import subprocess
-import tomllib
 from pathlib import Path
 
 import environments
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
-GROUPS = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))[
-    "dependency-groups"
-]
-SERVING = (*GROUPS["endpoint"], "mangum", "typing-extensions")
-"""What `mlops_assets.serving` imports on an endpoint. No dependencies of theirs: onnxruntime names
-some that only its tools import."""
+from mlops_assets.deployment import distributions, lambda_package
+from mlops_assets.deployment.distributions import Platform
+
 PEER = ("mlflow>=3.17,<3.18", "scikit-learn", "pandas", "numpy")
-PRUNED_FOLDERS = ("tests", "__pycache__", "include", "bin")
-PRUNED_FILES = ("*.pyi", "*.pxd", "*.pyx", "*.c", "*.h", "*.hpp", "*.a")
-ONNXRUNTIME_TOOLS = ("tools", "transformers", "quantization", "datasets")
-ONNXRUNTIME_LIBRARY = "libonnxruntime.so*"
-"""For programs in C; Python's module carries its own copy."""
 
 
-def ours(python, folder):
-    """The serving room with what it imports, in the versions of this environment."""
-    wanted = [f"{name}=={importlib.metadata.version(name)}" for name in SERVING]
-    environments.install(python, wanted, "--no-deps", "--target", folder)
-    for name in ONNXRUNTIME_TOOLS:
-        shutil.rmtree(folder / "onnxruntime" / name, ignore_errors=True)
-    for path in (folder / "onnxruntime" / "capi").glob(ONNXRUNTIME_LIBRARY):
-        path.unlink()
-    room = folder / "mlops_assets"
-    room.mkdir()
-    shutil.copy(PROJECT / "mlops_assets" / "__init__.py", room)
-    shutil.copytree(PROJECT / "mlops_assets" / "serving", room / "serving")
-    return finished(python, folder)
+def ours(folder):
+    """The serving room with what it imports, in the versions of this environment, as deployed."""
+    lambda_package.stage(folder, distributions.needed("onnx"), Platform.here())
+    return folder
 
 
 def peer(python, folder):
@@ -48,10 +29,10 @@ def peer(python, folder):
 
 def finished(python, folder):
     """Without what nobody imports; with bytecode, for Lambda's disk is read-only."""
-    for name in PRUNED_FOLDERS:
+    for name in distributions.PRUNED_FOLDERS:
         for path in [*folder.rglob(name)]:
             shutil.rmtree(path, ignore_errors=True)
-    for pattern in PRUNED_FILES:
+    for pattern in distributions.PRUNED_FILES:
         for path in [*folder.rglob(pattern)]:
             path.unlink()
     compiled = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", folder]

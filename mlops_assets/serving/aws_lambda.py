@@ -77,7 +77,7 @@ def build(
         version=variables.given(environment, "version") or "0",
         keys=keys(environment, variables.key_variable(environment)),
         recording=recording,
-        spool=SPOOL,
+        spool=Path(environment["TMPDIR"]) / SPOOL.name if environment.get("TMPDIR") else SPOOL,
         shared=None,
         **variables.limits(environment),
     )
