@@ -22,8 +22,8 @@ from moto.sagemaker.models import SageMakerModelBackend, sagemaker_backends
 from mlops_assets_tests.peers import sagemaker_container
 from mlops_assets_tests.peers.aws import Aws, AwsError
 from mlops_assets_tests.peers.aws_call import Call
-from mlops_assets_tests.peers.sagemaker_container import Program
 from mlops_assets_tests.peers.s3 import REGION
+from mlops_assets_tests.peers.sagemaker_container import Program
 from mlops_assets_tests.peers.sagemaker_endpoint import Endpoint
 from mlops_assets_tests.peers.sagemaker_runtime import Runtime
 
