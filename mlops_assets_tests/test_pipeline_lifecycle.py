@@ -145,6 +145,33 @@ def test_a_second_run_takes_over_without_a_failed_request(live, held_out):
     assert live.versions() == before + 1
 
 
+def test_a_rollback_brings_the_version_before_back_and_history_shows_both(live, held_out):
+    test, schema = held_out
+    newest, address = live.versions(), url(live)
+    plan = live.json("rollback", "churn", "--dry-run")
+    assert (plan["champion"], plan["to"]) == (newest, newest - 1)
+    assert live.json("predict", "churn")["version"] == str(newest), "a dry run changed something"
+    with hammered(address, records(test.head(5), schema)) as seen:
+        live.mlops("rollback", "churn", "--reason", "too many alarms")
+        wait_for(lambda: seen[-1] == str(newest - 1))
+    assert url(live) == address
+    told = live.json("history", "churn")
+    assert [one["version"] for one in told[-2:]] == [newest, newest - 1]
+    replaced, current = told[-2:]
+    assert (replaced["until"], current["until"]) == (current["since"], "")
+    assert current["reason"] == "rollback: too many alarms"
+    assert "too many alarms" in current["decided"]
+    assert "too many alarms" in live.registry.version("churn", newest).tags["mlops.rolled_back"]
+    (status,) = live.json("status").values()
+    (endpoint,) = status["endpoints"]
+    assert (endpoint["version"], endpoint["run"]) == (newest - 1, current["run_id"])
+    day = current["since"][:10]
+    assert live.json("history", "churn", "--on", day) == told
+    assert live.json("history", "churn", "--on", "2020-01-01") == []
+    refused = live.mlops("rollback", "churn", "--to", "99", code=1)
+    assert "MLflow holds no version 99 of churn" in refused
+
+
 def test_stop_ends_the_endpoint_and_may_be_repeated(live):
     address = url(live)
     assert "stopped; version" in live.mlops("stop", "churn")

@@ -9,7 +9,6 @@ import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment.checks import judge
-from mlops_assets.deployment.journal import Journal
 from mlops_assets.deployment.targets.base import Target, TargetContext
 from mlops_assets.deployment.truth import Verdict
 from mlops_assets.experiment.model import Experiment
@@ -63,7 +62,6 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
         for experiment, target in turn:
             name = f"{experiment.name}/{kind_of(type(target))}"
             deploying = experiment.name in under_way
-            journal = Journal(data_store, experiment.name, kind_of(type(target)))
             verdict = judge(
                 experiment,
                 target,
@@ -78,7 +76,8 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
                 continue
             told[name] = {"reason": verdict.reason, "at": now.isoformat()}
             events.append(_evaluation(experiment, target, verdict))
-            if not verdict.passed and not deploying and _may_repair(experiment, journal):
+            may = experiment.deployment.repair or verdict.abandoned
+            if not verdict.passed and not deploying and may:
                 requests[experiment.name] = _repair(experiment, verdict, now)
         following = json.dumps({"next": (first + len(turn)) % len(endpoints), "told": told})
         return dg.SensorResult(
@@ -95,11 +94,6 @@ def _is_news(verdict: Verdict, before: dict[str, str] | None, now: datetime) -> 
     if before is None or before["reason"] != verdict.reason:
         return True
     return now - datetime.fromisoformat(before["at"]) >= REPEATED_AFTER
-
-
-def _may_repair(experiment: Experiment, journal: Journal) -> bool:
-    progress = journal.read()
-    return experiment.deployment.repair or (progress is not None and not progress.ended)
 
 
 def _evaluation(

@@ -12,6 +12,8 @@ class Verdict:
 
     passed: bool
     reason: str
+    abandoned: bool = False
+    """A rollout was begun, and nobody is there who ends it."""
 
 
 def serves_the_champion(
@@ -38,6 +40,7 @@ def serves_the_champion(
             False,
             f"the rollout of version {progress.version}, begun by run {progress.run}, was left "
             "unfinished: deploy again, which finishes or removes it",
+            abandoned=True,
         )
     if champion is None:
         return Verdict(True, "no version is the champion yet")

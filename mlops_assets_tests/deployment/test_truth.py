@@ -1,0 +1,169 @@
+"""Whether an endpoint serves the champion: the judge, and the sensor that asks again and again."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from mlops_assets import vocabulary as names
+from mlops_assets.deployment import sensors
+from mlops_assets.deployment.journal import Journal, Progress
+from mlops_assets.deployment.targets.base import TargetContext
+from mlops_assets.deployment.truth import serves_the_champion
+from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
+from mlops_assets.gateways.records import Endpoint
+from mlops_assets_tests.builders import make_experiment
+from mlops_assets_tests.fakes.target import Clock
+
+LIVE = Endpoint("churn", "local", "http://live", 2, "digest", "2026-05-03T00:00:00+00:00", 1)
+BEGUN = Progress("run-1", 3, {}, "shifting", 0.1, "2026-05-03T00:00:00+00:00", "")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said", "passed", "words"),
+    [
+        (LIVE, {}, True, "version 2 is live and the champion"),
+        (LIVE, {"champion": None}, True, "no version is the champion yet"),
+        (None, {}, False, "nothing was ever deployed; the champion is version 2"),
+        (LIVE, {"champion": 3}, False, "version 2 is live; the champion is version 3"),
+        (LIVE, {"champion": 3, "deploying": True}, True, "version 3 is being deployed"),
+        (LIVE, {"digest": "another"}, False, "with bundle digest; registered was another"),
+        (replace(LIVE, state="failed", detail="it is gone"), {}, False, "failed: it is gone"),
+        (replace(LIVE, traffic={"2": 0.9, "3": 0.1}), {}, False, "the traffic is split"),
+        (LIVE, {"progress": BEGUN, "deploying": True}, True, "version 3 is being rolled out"),
+        (LIVE, {"progress": BEGUN}, False, "begun by run run-1, was left unfinished"),
+        (LIVE, {"progress": replace(BEGUN, stage="done")}, True, "version 2 is live"),
+    ],
+)
+def test_the_verdict_says_what_is_and_what_should_be(
+    endpoint: Endpoint | None, said: dict[str, Any], passed: bool, words: str
+) -> None:
+    usual = {"champion": 2, "digest": "digest", "progress": None, "deploying": False}
+    found = serves_the_champion(endpoint, **{**usual, **said})
+    assert found.passed == passed
+    assert words in found.reason
+
+
+class Daemon:
+    """Ticks the sensor as Dagster's daemon does."""
+
+    def __init__(self, root: Path, registry: ModelRegistry, *, repair: bool = False) -> None:
+        deployment = {"targets": [{"kind": "local"}], "repair": repair}
+        self.experiment = make_experiment(deployment=deployment)
+        self.clock = Clock(datetime(2026, 5, 3, tzinfo=UTC))
+        self.store = DataStore(str(root / "data"), {})
+        self.registry = registry
+        self.cursor: str | None = None
+        self.instance: dg.DagsterInstance
+        self._context = TargetContext(
+            state=root / "endpoints",
+            environment={},
+            variables={},
+            now=self.clock.now,
+            sleep=self.clock.sleep,
+        )
+        key = names.endpoint_key("churn", "local")
+
+        @dg.asset(key=key, config_schema=dict, check_specs=[])
+        def deployed() -> None: ...
+
+        job = dg.define_asset_job(names.deploy_job("churn"), dg.AssetSelection.assets(key))
+        self.resources = {
+            "data_store": self.store,
+            "model_registry": registry,
+            "target_context": self._context,
+        }
+        self.definitions = dg.Definitions.merge(
+            dg.Definitions(assets=[deployed], jobs=[job], resources=self.resources),
+            sensors.build([self.experiment], [job]),
+        )
+
+    def tick(self) -> Any:
+        (sensor,) = self.definitions.sensors or ()
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursor,
+            definitions=self.definitions,
+            resources=self.resources,
+        )
+        data = sensor.evaluate_tick(context)
+        self.cursor = data.cursor
+        self.clock.sleep(60)
+        return data
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, model_registry: ModelRegistry, instance: dg.DagsterInstance) -> Daemon:
+    model_registry.register("churn", source="runs:/r/model", run_id="", tags={})
+    made = Daemon(tmp_path, model_registry)
+    made.instance = instance
+    return made
+
+
+def test_a_verdict_is_told_when_it_changes_and_once_an_hour(daemon: Daemon) -> None:
+    first = daemon.tick()
+    (event,) = first.asset_events
+    assert (event.check_name, event.passed) == (names.SERVES_THE_CHAMPION, True)
+    assert event.description == "no version is the champion yet"
+    assert daemon.tick().asset_events == []
+    daemon.registry.set_alias("churn", CHAMPION, 1)
+    changed = daemon.tick()
+    (event,) = changed.asset_events
+    assert (event.passed, event.description) == (
+        False,
+        "nothing was ever deployed; the champion is version 1",
+    )
+    assert "churn/local: nothing was ever deployed" in changed.skip_message
+    assert [len(daemon.tick().asset_events) for _ in range(60)].count(1) == 1
+
+
+def test_it_repairs_only_where_the_yaml_says_so_and_not_all_the_time(
+    daemon: Daemon, tmp_path: Path, model_registry: ModelRegistry, instance: dg.DagsterInstance
+) -> None:
+    model_registry.set_alias("churn", CHAMPION, 1)
+    assert daemon.tick().run_requests == []
+    repairing = Daemon(tmp_path, model_registry, repair=True)
+    repairing.instance = instance
+    (request,) = repairing.tick().run_requests
+    assert request.job_name == "churn__deploy"
+    config = request.run_config["ops"]["churn__endpoints__local"]["config"]
+    assert config["reason"].startswith("repair: nothing was ever deployed")
+    asked = [repairing.tick().run_requests for _ in range(61)]
+    assert sum(map(len, asked)) == 1
+    keys = {request.run_key, *(r.run_key for requests in asked for r in requests)}
+    assert len(keys) == 2
+
+
+def test_a_rollout_whose_run_is_gone_is_finished_by_another(daemon: Daemon) -> None:
+    Journal(daemon.store, "churn", "local").write(BEGUN)
+    (request,) = daemon.tick().run_requests
+    assert "was left unfinished" in str(request.run_config)
+
+
+def test_while_a_run_deploys_nothing_is_asked_for(daemon: Daemon) -> None:
+    Journal(daemon.store, "churn", "local").write(BEGUN)
+    job = daemon.definitions.resolve_job_def("churn__deploy")
+    daemon.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    data = daemon.tick()
+    assert data.run_requests == []
+    assert data.asset_events[0].description == "version 3 is being rolled out"
+
+
+def test_stores_that_do_not_answer_are_said_and_end_no_tick(daemon: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "data" / "churn" / "rollouts" / "local.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    data = daemon.tick()
+    assert data.run_requests == []
+    assert "it cannot be found out: " in data.asset_events[0].description
