@@ -15,6 +15,7 @@ from mlops_assets.commands.schema import schema
 from mlops_assets.commands.serve import serve
 from mlops_assets.commands.status import status
 from mlops_assets.commands.stop import stop
+from mlops_assets.settings import SettingsError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,4 +36,8 @@ for _command in _COMMANDS:
 
 def main() -> None:
     """Entry point: errors are one message and exit code 1, wrong usage is exit code 2."""
-    cli(prog_name="mlops")
+    try:
+        cli(prog_name="mlops")
+    except SettingsError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(1) from None

@@ -38,5 +38,7 @@ def load(chosen: Settings) -> dg.Definitions:
         ExperimentError: with every problem of every YAML in the folder.
     """
     experiments = loader.load_all(chosen.configs)
-    shared = dg.Definitions(resources=resources.build(chosen), executor=dg.in_process_executor)
+    shared = dg.Definitions(
+        resources=resources.build(chosen), executor=resources.executor(chosen.executor)
+    )
     return build_all(experiments, shared)

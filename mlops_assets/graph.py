@@ -10,6 +10,7 @@ from mlops_assets import vocabulary as names
 from mlops_assets.deployment import assets as deployment_assets
 from mlops_assets.deployment import checks as deployment_checks
 from mlops_assets.deployment import sensors as deployment_sensors
+from mlops_assets.deployment.batch import assets as batch_assets
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.features import assets as features_assets
@@ -38,6 +39,7 @@ def build_experiment(experiment: Experiment) -> dg.Definitions:
         registry_assets.build(experiment),
         deployment_assets.build(experiment),
         deployment_checks.build(experiment),
+        batch_assets.build(experiment),
         monitoring_assets.build(experiment),
         monitoring_checks.build(experiment),
         _jobs(experiment),

@@ -13,7 +13,7 @@ from mlops_assets.gateways import records
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.study_store import StudyStore
-from mlops_assets.settings import Settings
+from mlops_assets.settings import Executor, Settings
 
 
 def build(settings: Settings) -> dict[str, Any]:
@@ -50,6 +50,16 @@ def target_context(settings: Settings) -> TargetContext:
         now=lambda: datetime.now(UTC),
         sleep=time.sleep,
     )
+
+
+def executor(asked: Executor) -> dg.ExecutorDefinition:
+    """How the steps of a run are executed. In the process of the run, records and tables still
+    travel through the store, so that a pod for each step changes nothing else."""
+    if asked == "kubernetes":
+        from dagster_k8s import k8s_job_executor
+
+        return k8s_job_executor
+    return dg.in_process_executor
 
 
 class RecordIOManager(dg.IOManager):

@@ -4,6 +4,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, cast, get_args
+
+Executor = Literal["in_process", "kubernetes"]
+
+
+class SettingsError(Exception):
+    """A variable of the environment has a value that is not allowed."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,9 @@ class Settings:
     """Where people open the Dagster UI, for links (`MLOPS_DAGSTER_URL`)."""
     mlflow_url: str
     """Where people open the MLflow UI, for links (`MLOPS_MLFLOW_URL`)."""
+    executor: Executor
+    """Where the steps of a run work: one after the other in its own process, or each in a pod of
+    its own (`MLOPS_EXECUTOR`)."""
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -59,4 +69,13 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         environment=dict(env),
         dagster_url=env.get("MLOPS_DAGSTER_URL") or "http://127.0.0.1:3000",
         mlflow_url=env.get("MLOPS_MLFLOW_URL") or (tracking if served else "http://127.0.0.1:5000"),
+        executor=_executor(env.get("MLOPS_EXECUTOR") or "in_process"),
     )
+
+
+def _executor(asked: str) -> Executor:
+    if asked not in get_args(Executor):
+        raise SettingsError(
+            f"MLOPS_EXECUTOR is {asked!r}; allowed: {', '.join(get_args(Executor))}"
+        )
+    return cast(Executor, asked)

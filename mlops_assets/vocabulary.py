@@ -28,6 +28,7 @@ EVALUATION = "evaluation"
 REGISTERED_VERSION = "registered_version"
 REFERENCE_PROFILE = "reference_profile"
 ENDPOINTS = "endpoints"
+BATCH = "batch"
 SERVING_PROFILE = "serving_profile"
 
 MATCHES_SCHEMA = "matches_schema"

@@ -57,6 +57,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "deployment.targets.local": ("deployment", "serving.endpoint", "serving.handover", *STAGE_MAY),
     "deployment.supervision": ("deployment", "serving.endpoint", "serving.handover", *STAGE_MAY),
     "deployment.preflight": ("deployment", "serving.endpoint", *STAGE_MAY),
+    # Rows of a table are held to what an endpoint holds requests to.
+    "deployment.batch": ("deployment", "serving.values", "serving.refusals", *STAGE_MAY),
     "resources": (
         "vocabulary", "settings", "gateways", "features.sources.base", "deployment.targets.base",
     ),
@@ -67,7 +69,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "commands", "definitions", "graph", "resources", "settings", "vocabulary", "experiment",
         "gateways", "modeling", *STAGES, *SERVING_FORMATS,
     ),
-    "cli": ("commands",),
+    "cli": ("commands", "settings"),
 }  # fmt: skip
 """By module, or by the folder it stands in; the longest name that fits a module counts."""
 

@@ -14,6 +14,7 @@ from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.profile_store import PredictionStore
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.gateways.wait import wait_until
+from mlops_assets.modeling.scoring import columns as as_columns
 from mlops_assets.serving.profile import label
 from mlops_assets.serving.scorer import Scorer
 
@@ -192,12 +193,9 @@ def _scored(
     values: list[list[float]] = []
     for start in range(0, len(logged), CHUNK):
         part = logged.iloc[start : start + CHUNK]
-        given = {
-            name: part[stored].astype(object).where(part[stored].notna(), None).tolist()
-            for name, stored in columns.items()
-        }
+        given = part[list(columns.values())].set_axis([*columns], axis=1)
         try:
-            scores = scorer.score(given)
+            scores = scorer.score(as_columns(given, scorer.manifest.schema))
         except ValueError as error:
             raise ShadowError(f"the candidate cannot score what was answered: {error}") from error
         labels += [label(one) for one in scores.predictions]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mlops_assets.deployment import targets
+from mlops_assets.deployment.batch.spec import BatchSpec
 from mlops_assets.deployment.judge import Limits
 from mlops_assets.deployment.targets.base import Target
 from mlops_assets.experiment.spec import Spec, discover, kind_of, one_of
@@ -108,6 +109,8 @@ class DeploymentSpec(Spec):
     """What it must say of rows that the live version has answered; not asked by default."""
     rollout: RolloutSpec = RolloutSpec()
     """How it takes over the traffic."""
+    batch: tuple[BatchSpec, ...] = ()
+    """Tables that are scored whole."""
     repair: bool = False
     """Deploy again when an endpoint does not serve the champion, as after a change by hand.
     Otherwise that is reported only."""
@@ -118,6 +121,14 @@ class DeploymentSpec(Spec):
         kinds = [kind_of(type(target)) for target in value]
         if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
             raise ValueError(f"target kind {', '.join(twice)} stands twice; one endpoint per kind")
+        return value
+
+    @field_validator("batch")
+    @classmethod
+    def _check_names(cls, value: tuple[BatchSpec, ...]) -> tuple[BatchSpec, ...]:
+        names = [one.name for one in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the name {twice[0]} stands twice")
         return value
 
     @model_validator(mode="after")

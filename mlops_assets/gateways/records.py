@@ -198,6 +198,17 @@ class Endpoint:
     """Share of the requests by version, while two of them answer; empty when one has all."""
 
 
+@dataclass(frozen=True)
+class ScoredTables:
+    """A folder of predictions."""
+
+    url: str
+    version: int
+    rows: int
+    invalid: int
+    """Rows without a prediction."""
+
+
 def to_json(record: Any) -> str:
     """The record as deterministic JSON."""
     return json.dumps(dataclasses.asdict(record), sort_keys=True, indent=1)

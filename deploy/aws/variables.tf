@@ -1,0 +1,53 @@
+variable "name" {
+  description = "Prefix of everything that is made here."
+  type        = string
+  default     = "mlops"
+}
+
+variable "region" {
+  description = "Where the platform and its endpoints run."
+  type        = string
+}
+
+variable "oidc_provider_arn" {
+  description = "OpenID Connect provider of the EKS cluster, whose service accounts take on roles."
+  type        = string
+}
+
+variable "oidc_provider_url" {
+  description = "The provider's URL without https://."
+  type        = string
+}
+
+variable "namespace" {
+  description = "Kubernetes namespace of the platform and of its endpoints."
+  type        = string
+  default     = "mlops"
+}
+
+variable "prediction_log_days" {
+  description = "Days after which rows of prediction logs are deleted; they may hold personal data."
+  type        = number
+  default     = 90
+}
+
+variable "alarm_topic_arns" {
+  description = "SNS topics that are told when an endpoint's alarm changes."
+  type        = list(string)
+  default     = []
+}
+
+variable "endpoints" {
+  description = "Experiments served on Lambda or SageMaker, to be alarmed about."
+  type = map(object({
+    target         = string # "aws_lambda" or "sagemaker"
+    max_error_rate = optional(number, 0.02)
+    max_latency_ms = optional(number, 500)
+  }))
+  default = {}
+
+  validation {
+    condition     = alltrue([for one in values(var.endpoints) : contains(["aws_lambda", "sagemaker"], one.target)])
+    error_message = "target is \"aws_lambda\" or \"sagemaker\"."
+  }
+}

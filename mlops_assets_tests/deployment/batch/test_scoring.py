@@ -1,0 +1,167 @@
+"""Tables are scored as an endpoint would score their rows, in chunks, and go on where they were."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlops_assets.deployment.batch import scoring
+from mlops_assets.deployment.batch.scoring import BatchError, Outcome
+from mlops_assets.deployment.batch.spec import BatchSpec
+from mlops_assets.gateways.data_store import DataStoreError
+from mlops_assets.gateways.table_files import TableFiles
+from mlops_assets_tests.builders import Built, make_bundle, make_columns
+from mlops_assets_tests.peers import s3
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return make_bundle(tmp_path_factory.mktemp("batch") / "bundle")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two months of rows, one as Parquet and one as CSV."""
+    rows = tmp_path / "rows"
+    (rows / "2026").mkdir(parents=True)
+    table(230, seed=1).to_parquet(rows / "2026" / "04.parquet", index=False)
+    table(75, seed=2).to_csv(rows / "2026" / "05.csv", index=False)
+    return tmp_path
+
+
+def table(rows: int, *, seed: int) -> pd.DataFrame:
+    return pd.DataFrame({"customer": range(rows), **make_columns(rows, seed=seed)})
+
+
+def run(built: Built, folder: Path, *, version: int = 3, **changes: object) -> Outcome:
+    given = {"input": str(folder / "rows"), "output": str(folder / "out"), "chunk_rows": 50}
+    spec = BatchSpec(name="nightly", **{**given, **changes})
+    return scoring.score(
+        built.folder,
+        version=version,
+        spec=spec,
+        source=TableFiles(spec.input, {}),
+        target=TableFiles(spec.output, {}),
+        tell=lambda _: None,
+    )
+
+
+def test_every_row_gets_what_the_estimator_says(built: Built, folder: Path) -> None:
+    outcome = run(built, folder)
+    assert (outcome.rows, outcome.invalid, len(outcome.scored)) == (305, 0, 2)
+    for name, rows, seed in (("04", 230, 1), ("05", 75, 2)):
+        found = pd.read_parquet(folder / "out" / "2026" / f"{name}.parquet")
+        given = table(rows, seed=seed)
+        assert found["customer"].astype(int).tolist() == given["customer"].tolist()
+        asked = built.estimator.predict_proba(given.drop(columns="customer"))
+        answered = found[["probability_No", "probability_Yes"]].to_numpy(dtype=float)
+        np.testing.assert_allclose(answered, asked, rtol=0, atol=1e-12)
+        assert set(found["model_version"]) == {3}
+        assert set(found["prediction"]) <= {"No", "Yes"}
+    assert not [*(folder / "out").rglob("*.partial")]
+
+
+def test_what_was_scored_is_not_scored_again_until_rows_version_or_request_change(
+    built: Built, folder: Path
+) -> None:
+    run(built, folder)
+    again = run(built, folder)
+    assert (len(again.scored), len(again.skipped), again.rows) == (0, 2, 305)
+    table(10, seed=9).to_parquet(folder / "rows" / "2026" / "04.parquet", index=False)
+    changed = run(built, folder)
+    assert [(one.input, one.rows) for one in changed.scored] == [("2026/04.parquet", 10)]
+    assert len(run(built, folder, version=4).scored) == 2
+    assert len(run(built, folder, version=4, keep=("customer",)).scored) == 2
+    found = pd.read_parquet(folder / "out" / "2026" / "04.parquet")
+    assert [*found.columns] == [
+        "customer", "prediction", "probability_No", "probability_Yes", "model_version",
+    ]  # fmt: skip
+
+
+def test_a_run_that_ended_early_goes_on_at_the_file_it_was_at(built: Built, folder: Path) -> None:
+    bad = table(60, seed=3)
+    bad.loc[55, "tenure"] = np.inf
+    bad.to_parquet(folder / "rows" / "2026" / "06.parquet", index=False)
+    with pytest.raises(BatchError, match=r"06\.parquet, from row 50: row 5: .*tenure"):
+        run(built, folder)
+    assert not (folder / "out" / "2026" / "06.parquet").exists()
+    bad.head(50).to_parquet(folder / "rows" / "2026" / "06.parquet", index=False)
+    rest = run(built, folder)
+    assert [one.input for one in rest.scored] == ["2026/06.parquet"]
+
+
+def test_rows_an_endpoint_would_refuse_are_marked_where_the_yaml_says_so(
+    built: Built, folder: Path
+) -> None:
+    bad = table(120, seed=4).astype({"senior": object, "tenure": object})
+    bad.loc[7, "senior"] = "perhaps"
+    bad.loc[100, "tenure"] = "many"
+    bad.to_csv(folder / "rows" / "2026" / "05.csv", index=False)
+    outcome = run(built, folder, on_invalid="mark")
+    assert outcome.invalid == 2
+    found = pd.read_parquet(folder / "out" / "2026" / "05.parquet")
+    assert found["error"].notna().to_numpy().nonzero()[0].tolist() == [7, 100]
+    assert "senior" in found["error"][7]
+    assert found["prediction"].isna().sum() == 2
+    good = found["error"].isna().to_numpy()
+    given = table(120, seed=4).drop(columns="customer")[good]
+    asked = built.estimator.predict_proba(given)
+    answered = found.loc[good, ["probability_No", "probability_Yes"]].to_numpy(dtype=float)
+    np.testing.assert_allclose(answered, asked, rtol=0, atol=1e-12)
+
+
+def test_what_is_wrong_with_the_tables_is_named(built: Built, folder: Path) -> None:
+    with pytest.raises(BatchError, match="keep: the input has no column 'surprise'"):
+        run(built, folder, keep=("surprise",))
+    table(5, seed=1).rename(columns={"tenure": "months"}).to_csv(folder / "one.csv", index=False)
+    with pytest.raises(BatchError, match=r"one\.csv: the model needs a column 'tenure'"):
+        run(built, folder, input=str(folder / "one.csv"))
+    with pytest.raises(DataStoreError, match="holds no file that ends in"):
+        run(built, folder, input=str(folder / "absent"))
+    (folder / "broken.parquet").write_bytes(b"no table")
+    with pytest.raises(DataStoreError, match="cannot be read as a table"):
+        run(built, folder, input=str(folder / "broken.parquet"))
+    named = table(5, seed=1).assign(prediction="?")
+    named.to_csv(folder / "named.csv", index=False)
+    with pytest.raises(BatchError, match="'prediction' bears the name of an output"):
+        run(built, folder, input=str(folder / "named.csv"))
+
+
+def test_a_regression_and_an_empty_table(tmp_path: Path) -> None:
+    built = make_bundle(tmp_path / "bundle", task="regression")
+    (tmp_path / "rows").mkdir()
+    table(40, seed=1).to_parquet(tmp_path / "rows" / "a.parquet", index=False)
+    table(40, seed=1).head(0).to_parquet(tmp_path / "rows" / "b.parquet", index=False)
+    outcome = run(built, tmp_path)
+    assert [one.rows for one in outcome.scored] == [40, 0]
+    found = pd.read_parquet(tmp_path / "out" / "a.parquet")
+    asked = built.estimator.predict(table(40, seed=1).drop(columns="customer"))
+    np.testing.assert_allclose(found["prediction"].to_numpy(dtype=float), asked, rtol=1e-12)
+    assert len(pd.read_parquet(tmp_path / "out" / "b.parquet")) == 0
+
+
+@pytest.mark.peer
+def test_on_an_object_store(built: Built, folder: Path) -> None:
+    with s3.running() as peer:
+        peer.create_bucket("batch-tables")
+        options = peer.storage_options
+        spec = BatchSpec(
+            name="nightly", input="s3://batch-tables/rows", output="s3://batch-tables/out"
+        )
+        source, target = TableFiles(spec.input, options), TableFiles(spec.output, options)
+        with source.writing("a.parquet") as write:
+            write(table(30, seed=1))
+        for expected in (1, 0):
+            outcome = scoring.score(
+                built.folder,
+                version=1,
+                spec=spec,
+                source=source,
+                target=target,
+                tell=lambda _: None,
+            )
+            assert len(outcome.scored) == expected
+        (file,) = target.found()
+        (chunk,) = target.chunks(file, 100)
+        assert len(chunk) == 30
