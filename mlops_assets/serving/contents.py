@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Words = dict[float | None, str | None]
 """Categories by their codes; that of NaN is None."""
 
+FEW = 8
+"""Rows whose lists are freed sooner than looked through."""
+
 PREDICTION = "prediction"
 PROBABILITY = "probability"
 
@@ -73,10 +76,14 @@ class Counting:
         )
 
     def needs_lists(self, scores: Scores) -> bool:
-        """Whether the matrix alone does not tell what the rows hold: there is none, or a category
-        is one that training never met."""
+        """Whether a request's lists are to be kept: the matrix does not tell what its rows hold, as
+        there is none, or a category is one that training never met; or there is little to spare."""
+        import numpy as np
+
         asked = scores.asked
-        return asked is None or not self._encoded or bool((asked == self._unknown).any())
+        if asked is None or len(asked) < FEW or not self._encoded:
+            return True
+        return bool(np.count_nonzero(asked == self._unknown))
 
     def of(self, batches: list[Answered]) -> Contents:
         """Of all rows.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_assets.serving.contents import Contents, Counting, of_lists
+from mlops_assets.serving.contents import FEW, Contents, Counting, of_lists
 from mlops_assets.serving.encoding import Categories, InputEncoding
 from mlops_assets.serving.recording import Answered, combine
 from mlops_assets.serving.schema import Column, InputSchema
@@ -57,7 +57,7 @@ def assert_same(found: Contents, expected: Contents) -> None:
 @pytest.mark.parametrize("regression", [False, True])
 @pytest.mark.parametrize("known", [OWN, SHARED, MISSING_IS_NAN, UNREAD])
 @settings(deadline=None, max_examples=60)
-@given(requests=st.lists(st.lists(ROW, min_size=1, max_size=6), min_size=1, max_size=5))
+@given(requests=st.lists(st.lists(ROW, min_size=1, max_size=FEW + 4), min_size=1, max_size=5))
 def test_the_matrix_tells_what_the_lists_hold(
     requests: list[Any], known: Categories, *, regression: bool
 ) -> None:
@@ -79,10 +79,12 @@ def test_lists_are_needed_where_a_category_is_new_or_there_is_no_matrix() -> Non
     schema = InputSchema((Column("a", "categorical"),))
     counting = Counting(schema, encoding)
 
-    def needed(word: str | None, counting: Counting = counting) -> bool:
-        return counting.needs_lists(Scores(["no"], [[1.0, 0.0]], encoding.matrix({"a": [word]})))
+    def needed(word: str | None, counting: Counting = counting, rows: int = FEW) -> bool:
+        asked = encoding.matrix({"a": ["x"] * (rows - 1) + [word]})
+        return counting.needs_lists(Scores(["no"] * rows, [[1.0, 0.0]] * rows, asked))
 
     assert [needed(word) for word in ("x", None, "new")] == [False, False, True]
+    assert needed("x", rows=1)
     assert counting.needs_lists(Scores(["no"], [[1.0, 0.0]]))
     assert needed("x", Counting(schema, None))
     assert needed("x", Counting(schema, InputEncoding(("a",), (UNREAD,))))
