@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from mlops_assets.serving.bundle import Manifest
+from mlops_assets.serving.encoding import Categories, InputEncoding
 from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.recorder import Recorder
 from mlops_assets.serving.recording import Bounds, Recording
@@ -34,6 +36,13 @@ MANIFEST = Manifest(
     schema=SCHEMA, classes=("No", "Yes"), threshold=0.5, data_digest="d", code_version="c",
     created_at="now", files={},
 )  # fmt: skip
+WORDS = ("monthly", "one year", "two years", "other")
+KNOWN = Categories(
+    {word: float(code) for code, word in enumerate(WORDS)}, missing=4.0, unknown=-1.0
+)
+ENCODING = InputEncoding(
+    SCHEMA.names, tuple(KNOWN if c.type == "categorical" else None for c in SCHEMA.columns)
+)
 NOW = datetime.now(UTC)
 
 
@@ -46,8 +55,7 @@ def rows(n: int) -> dict[str, list[Any]]:
         elif column.type == "boolean":
             columns[column.name] = [bool(v) for v in rng.random(n) < 0.3]
         else:
-            words = ["monthly", "one year", "two years", "other", None]
-            columns[column.name] = [words[k] for k in rng.integers(0, 5, n)]
+            columns[column.name] = [(*WORDS, None)[k] for k in rng.integers(0, 5, n)]
     return columns
 
 
@@ -70,12 +78,18 @@ def ours(n: int) -> float:
     return cpu(lambda: profile.track(columns, scores), n)
 
 
-def one_by_one(n: int, *, logged: bool) -> float:
-    """Requests of one row through the recorder, 500 to a batch: handing over, combining,
+def recorded(n: int, *, size: int, logged: bool) -> float:
+    """Requests of `size` rows through the recorder, 500 rows to a batch: handing over, counting,
     profiling, logging, writing files."""
     columns = rows(500)
-    answer = answers(1)
-    requests = [{name: [values[k]] for name, values in columns.items()} for k in range(500)]
+    requests = [
+        {name: values[k : k + size] for name, values in columns.items()}
+        for k in range(0, 500, size)
+    ]
+    answer = answers(size)
+    said = np.array(answer.probabilities)
+    # As the model was asked with it, before the recorder is.
+    scored = [(each, replace(answer, asked=ENCODING.matrix(each), said=said)) for each in requests]
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -84,15 +98,19 @@ def one_by_one(n: int, *, logged: bool) -> float:
                 window_seconds=3600,
                 log_url=f"{folder}/log" if logged else None,
             )
-            bounds = Bounds(pending_cells=20 * 999)  # half of it wakes the recorder
             recorder = Recorder(
-                MANIFEST, recording=recording, version="1", spool=Path(folder) / "s", bounds=bounds
+                MANIFEST,
+                recording=recording,
+                version="1",
+                spool=Path(folder) / "s",
+                encoding=ENCODING,
+                bounds=Bounds(pending_cells=20 * 999),  # half of it wakes the recorder
             )
             recorder.start()
             for batch in range(n // 500):
-                for k, request in enumerate(requests):
+                for k, (request, scores) in enumerate(scored):
                     name = f"{batch}-{k}"
-                    recorder.submit(request, answer, when=time.time(), request_id=name)
+                    recorder.submit(request, scores, when=time.time(), request_id=name)
                 while recorder.pending_rows:
                     time.sleep(0.02)
             recorder.close()
@@ -138,16 +156,18 @@ def memory(program: str) -> str:
 def main() -> None:
     for n in (50, 500, 5000, 100_000):
         print(f"sketches, {n:>7} rows at once        {ours(n):8.2f} us/row")
-    print(f"recorder, 1-row requests             {one_by_one(50_000, logged=False):8.2f} us/row")
-    print(f"recorder with log, 1-row requests    {one_by_one(50_000, logged=True):8.2f} us/row")
+    for size in (1, 100):
+        for logged in (False, True):
+            said = f"recorder{' with log' if logged else ''}, {size}-row requests"
+            print(f"{said:36} {recorded(50_000, size=size, logged=logged):8.2f} us/row")
     for n in (500, 100_000):
         print(f"whylogs, {n:>7} rows at once         {plain(n):8.2f} us/row")
     print("peak of this process", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "MB")
     print("numpy, onnxruntime              ", memory("import numpy, onnxruntime"))
     recording = (
         "import numpy, onnxruntime, sys; sys.path.insert(0, '.')\n"
-        "from bench.recording import one_by_one\n"
-        "one_by_one(20_000, logged={})"
+        "from bench.recording import recorded\n"
+        "recorded(20_000, size=1, logged={})"
     )
     print("with a recorder                 ", memory(recording.format(False)))
     print("with a recorder and its log     ", memory(recording.format(True)))

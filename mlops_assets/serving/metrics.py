@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.serving import bundle
-from mlops_assets.serving.profile import label as name_of
+from mlops_assets.serving.contents import PREDICTION, PROBABILITY, Contents
+from mlops_assets.serving.contents import label as name_of
 from mlops_assets.serving.scorer import Columns, Scorer, Scores
 
 if TYPE_CHECKING:
@@ -126,6 +127,27 @@ class Metrics:
                 self._labels[label].inc(scores.predictions.count(label))
             values = [row[-1] if len(row) == 2 else max(row) for row in scores.probabilities]
         _observe(self._values, values)
+
+    def count(self, contents: Contents) -> None:
+        """Count what the rows of many requests hold."""
+        import numpy as np
+
+        self._rows.inc(contents.rows)
+        for name, counter in self._missing.items():
+            content = contents.columns[name]
+            if isinstance(content, dict):
+                missing = content[None]
+            else:
+                missing = int(np.count_nonzero(np.isnan(content)))
+            if missing:
+                counter.inc(missing)
+        answers = contents.columns
+        if self._manifest.task != "regression":
+            named = {name_of(label): child for label, child in self._labels.items()}
+            for name, times in answers[PREDICTION].items():
+                named[name].inc(times)
+        shown = answers.get(PROBABILITY, answers[PREDICTION])
+        _observe(self._values, shown.tolist())
 
     def refresh(self, in_flight: int) -> None:
         """Tell what has changed without a request: called often, for other processes to read."""

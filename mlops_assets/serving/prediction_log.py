@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from mlops_assets.serving.bundle import Manifest
-from mlops_assets.serving.profile import label
+from mlops_assets.serving.contents import label
 from mlops_assets.serving.recording import Answered, combine
 
 _COMPRESSION = "zstd(1)"

@@ -57,7 +57,8 @@ def prepare(
                 recording=recording,
                 version=version,
                 spool=spool,
-                on_rows=metrics.observe,
+                encoding=scorer.encoding,
+                on_rows=metrics.count,
             )
         except ValueError as error:
             raise BundleError(f"monitoring.prediction_log: {error}") from error

@@ -12,14 +12,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlops_assets.serving import profile_format as form
+from mlops_assets.serving.contents import Contents, label, of_lists
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets.serving.scorer import Columns, Scores
 
 if TYPE_CHECKING:
     import numpy as np
-
-PREDICTION = "prediction"
-PROBABILITY = "probability"
 
 # The sizes whylogs gives its sketches; sketches of one size merge without loss.
 _KLL_K = 1024
@@ -59,24 +57,17 @@ class Profile:
             ValueError, TypeError, OverflowError: a value is not of its column's type; nothing was
                 added.
         """
-        rows = len(columns[self._schema.names[0]])
-        if rows == 0:
+        self.add(of_lists(self._schema, columns, scores))
+
+    def add(self, contents: Contents) -> None:
+        """Add what n rows hold."""
+        if contents.rows == 0:
             return
-        found: dict[str, np.ndarray | Counter[Any]] = {}
-        for column in self._schema.columns:
-            values = columns[column.name]
-            numeric = column.type == "numeric"
-            found[column.name] = _numbers(values) if numeric else Counter(values)
-        if scores is not None and scores.probabilities:
-            found[PREDICTION] = Counter(map(label, scores.predictions))
-            found[PROBABILITY] = _shown(scores)
-        elif scores is not None:
-            found[PREDICTION] = _numbers(scores.predictions)
-        for name, content in found.items():
+        for name, content in contents.columns.items():
             if name not in self._columns:
                 self._columns[name] = _Words() if isinstance(content, Counter) else _Numbers()
             self._columns[name].add(content)
-        self.rows += rows
+        self.rows += contents.rows
 
     def serialize(self) -> bytes:
         """The profile as whylogs writes and reads it."""
@@ -86,11 +77,6 @@ class Profile:
             created_ms=int(self._created * 1000),
             metadata=self._metadata,
         )
-
-
-def label(value: Any) -> str:
-    """A class label, or a boolean, as profiles name it."""
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
 class _Sketches(Protocol):
@@ -124,7 +110,9 @@ class _Numbers:
             return
         self._infinite += int(np.count_nonzero(np.isinf(values)))
         with np.errstate(invalid="ignore", over="ignore"):  # infinite values have no variance
-            self._spread(len(values), float(values.mean()), float(values.var()) * len(values))
+            mean = values.sum() / len(values)
+            differences = values - mean
+            self._spread(len(values), float(mean), float(differences @ differences))
         self._kll.update(array=values)
         self._hll.update_np(values)
 
@@ -201,16 +189,3 @@ def _distribution(kll: Any, mean: float, m2: float) -> dict[str, bytes]:
         "distribution/mean": form.fractional(mean),
         "distribution/m2": form.fractional(m2),
     }
-
-
-def _numbers(values: list[Any]) -> "np.ndarray":
-    """Floats, with NaN for what is missing."""
-    import numpy as np
-
-    return np.array(values, dtype=np.float64)
-
-
-def _shown(scores: Scores) -> "np.ndarray":
-    """The probability that a row's profile and metrics show."""
-    table = _numbers(scores.probabilities)
-    return table[:, -1] if table.shape[1] == 2 else table.max(axis=1)

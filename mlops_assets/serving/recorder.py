@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.serving.bundle import Manifest
+from mlops_assets.serving.contents import Contents, Counting
+from mlops_assets.serving.encoding import InputEncoding
 from mlops_assets.serving.outbox import Outbox
 from mlops_assets.serving.prediction_log import PredictionLog
 from mlops_assets.serving.recording import (
@@ -25,7 +27,6 @@ from mlops_assets.serving.recording import (
     Answered,
     Bounds,
     Recording,
-    combine,
     window_start,
 )
 from mlops_assets.serving.scorer import Columns, Scores
@@ -53,7 +54,8 @@ class Recorder:
         recording: Recording,
         version: str,
         spool: Path,
-        on_rows: Callable[[Columns, Scores], None] | None = None,
+        encoding: InputEncoding | None = None,
+        on_rows: Callable[[Contents], None] | None = None,
         bounds: Bounds = Bounds(),  # noqa: B008 frozen
     ) -> None:
         """
@@ -62,6 +64,7 @@ class Recorder:
             recording: what is kept, and where.
             version: of the model.
             spool: folder on local disk for what the store has not taken; processes may share it.
+            encoding: of the matrix that the model is asked with, where there is one.
             on_rows: told of every batch of rows, in the recorder's thread.
             bounds: of memory, disk and patience.
 
@@ -77,6 +80,7 @@ class Recorder:
         self._bounds = bounds
         self._metadata = {"model": manifest.model, "version": version}
         self._on_rows = on_rows
+        self._counting = Counting(manifest.schema, encoding)
         self._most_pending = bounds.pending_cells // len(manifest.schema.columns)
         self._most_logged = bounds.log_cells // len(manifest.schema.columns)
         self._queue: deque[Answered] = deque()
@@ -127,7 +131,9 @@ class Recorder:
     ) -> None:
         """Hand over the rows of one request, answered at `when` (seconds since the epoch); returns
         at once. The lists are not copied: leave them as they are."""
-        answered = Answered(columns, scores, when, request_id, entities)
+        # Lists that nobody needs end here, where they still are in the processor's cache.
+        kept = self._recording.log_url is not None or self._counting.needs_lists(scores)
+        answered = Answered(columns if kept else None, scores, when, request_id, entities)
         with self._lock:
             pending = self.pending_rows + answered.rows
             if self._closing or (self.pending_rows and pending > self._most_pending):
@@ -200,10 +206,10 @@ class Recorder:
         from mlops_assets.serving.profile import Profile
 
         try:
-            columns, scores = combine(batches, self._schema.names)
+            contents = self._counting.of(batches)
             if start not in self._profiles:
                 self._profiles[start] = Profile(self._schema, when=start, metadata=self._metadata)
-            self._profiles[start].track(columns, scores)
+            self._profiles[start].add(contents)
         except Exception:  # one request must not cost the others their rows
             if len(batches) > 1:
                 for batch in batches:
@@ -214,9 +220,9 @@ class Recorder:
             return
         if self._on_rows is not None:
             try:
-                self._on_rows(columns, scores)
+                self._on_rows(contents)
             except Exception:  # metrics must not cost profiles
-                log.exception("%d rows could not be counted", len(scores.predictions))
+                log.exception("%d rows could not be counted", contents.rows)
 
     def _flush(self) -> None:
         """Hand everything to the outbox. Rows of a window that come later are another increment."""

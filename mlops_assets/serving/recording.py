@@ -63,7 +63,8 @@ class Bounds:
 class Answered:
     """The rows of one request, and what was said of them."""
 
-    columns: Columns
+    columns: Columns | None
+    """None where `scores.asked` tells as much."""
     scores: Scores
     when: float
     """Seconds since the epoch."""
@@ -78,11 +79,10 @@ class Answered:
 
 def combine(batches: list[Answered], names: Sequence[str]) -> tuple[Columns, Scores]:
     """The named columns and the scores of all rows, in their order."""
+    lists = [batch.columns or {} for batch in batches]
     if len(batches) == 1:
-        return {name: batches[0].columns[name] for name in names}, batches[0].scores
-    columns: Columns = {
-        name: [value for batch in batches for value in batch.columns[name]] for name in names
-    }
+        return {name: lists[0][name] for name in names}, batches[0].scores
+    columns: Columns = {name: [value for each in lists for value in each[name]] for name in names}
     predictions = [value for batch in batches for value in batch.scores.predictions]
     probabilities = [row for batch in batches for row in batch.scores.probabilities]
     return columns, Scores(predictions, probabilities)

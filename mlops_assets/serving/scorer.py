@@ -6,13 +6,13 @@ Knows neither HTTP nor how a runtime executes the model.
 import importlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.serving import bundle
 from mlops_assets.serving.bundle import BundleError, Manifest
-from mlops_assets.serving.encoding import EncodedModel
+from mlops_assets.serving.encoding import EncodedModel, InputEncoding
 from mlops_assets.serving.explain import Explainer, Explanation, NotExplainableError
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class Scores:
     """n labels as the data writes them, or n floats for regression."""
     probabilities: list[list[float]]
     """n rows in the order of `manifest.classes`; empty for regression."""
+    asked: "np.ndarray[Any, Any] | None" = field(default=None, repr=False, compare=False)
+    """(n, columns) the matrix that the model was asked with, where it is asked with one."""
+    said: "np.ndarray[Any, Any] | None" = field(default=None, repr=False, compare=False)
+    """What it said, as an array."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +80,24 @@ class Scorer:
         explainer = Explainer.load(folder, manifest)
         return cls(manifest, folder, bundle.digest(folder), predict, explainer)
 
+    @property
+    def encoding(self) -> InputEncoding | None:
+        """How requests become the matrix that the model is asked with, where it is."""
+        return self._predict.encoding if isinstance(self._predict, EncodedModel) else None
+
     def score(self, columns: Columns) -> Scores:
         """Predictions for the n rows of `columns`, which follow the schema.
 
         Raises:
             ScoringError: the values are out of the model's reach.
         """
+        asked, predict = None, self._predict
         try:
-            values = self._predict(columns)
+            if isinstance(predict, EncodedModel):
+                asked = predict.encoding.matrix(columns)
+                values = predict.run(asked)
+            else:
+                values = predict(columns)
         except (ValueError, OverflowError) as error:
             raise ScoringError(f"the model cannot score these values: {error}") from error
         regression = self.manifest.task == "regression"
@@ -91,7 +105,9 @@ class Scorer:
         if not _finite(values, rows):
             what = "prediction" if regression else "probability"
             raise ScoringError(f"these values lead to a {what} that is not finite")
-        return Scores(rows, []) if regression else Scores(self._labels(values, rows), rows)
+        if regression:
+            return Scores(rows, [], asked, values)
+        return Scores(self._labels(values, rows), rows, asked, values)
 
     def explain(self, columns: Columns) -> Explanation:
         """What moved the predictions for the n rows of `columns`, which follow the schema.

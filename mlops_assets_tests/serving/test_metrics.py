@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
 
-from mlops_assets.serving.metrics import FEW, SHARES, _observe, forget
+from mlops_assets.serving.contents import of_lists
+from mlops_assets.serving.metrics import FEW, SHARES, Metrics, _observe, forget
+from mlops_assets.serving.scorer import Scorer
 
 PROGRAM = """
 import json, os, sys
@@ -132,3 +134,19 @@ def test_many_values_are_counted_as_one_by_one(rows):
         if not found.name.endswith("_created"):
             assert (found.name, found.labels) == (wanted.name, wanted.labels)
             assert found.value == pytest.approx(wanted.value, rel=1e-12)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_many_requests_together_count_as_each_of_them(task, request):
+    built = request.getfixturevalue(task)
+    scorer = Scorer.open(built.folder)
+    scores = scorer.score(built.columns)
+    each, together = (Metrics(scorer, "1") for _ in range(2))
+    each.observe(built.columns, scores)
+    together.count(of_lists(built.manifest.schema, built.columns, scores))
+    wanted, found = (
+        [line for line in metrics.render()[0].decode().splitlines() if "_created" not in line]
+        for metrics in (each, together)
+    )
+    assert found == wanted
+    assert f"mlops_rows_total {len(scores.predictions)}.0" in found

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_assets.monitoring import views
-from mlops_assets.serving.profile import Profile, label
+from mlops_assets.serving.contents import label
+from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.schema import Column, InputSchema
 from mlops_assets.serving.scorer import Scores
 from mlops_assets_tests.builders import SCHEMA, make_columns

@@ -133,8 +133,8 @@ def test_two_hundred_thousand_rows_of_several_threads_are_counted_exactly(tmp_pa
         tmp_path / "store",
         tmp_path,
         bounds=bounds,
-        on_rows=lambda columns, scores: told.append(
-            (len(columns["tenure"]), len(scores.predictions))
+        on_rows=lambda contents: told.append(
+            (len(contents.columns["tenure"]), contents.columns["prediction"].total())
         ),
     )
     recorder.start()
@@ -191,7 +191,9 @@ def test_one_request_over_the_bound_is_taken_when_nothing_is_pending(tmp_path):
 def test_a_request_that_cannot_be_profiled_costs_no_other_its_rows(tmp_path):
     told = []
     recorder = recorder_to(
-        tmp_path / "store", tmp_path, on_rows=lambda columns, _: told.extend(columns["tenure"])
+        tmp_path / "store",
+        tmp_path,
+        on_rows=lambda contents: told.extend(contents.columns["tenure"]),
     )
     submit(recorder, 5)
     recorder.submit(
@@ -204,7 +206,7 @@ def test_a_request_that_cannot_be_profiled_costs_no_other_its_rows(tmp_path):
 
 
 def test_metrics_that_fail_cost_no_profile(tmp_path):
-    def fail(columns, scores):
+    def fail(contents):
         raise RuntimeError("no metrics today")
 
     recorder = recorder_to(tmp_path / "store", tmp_path, on_rows=fail)
