@@ -23,6 +23,7 @@ SERVING_FORMATS = (
     "serving.ensemble",
     "serving.scorer",
     "serving.profile",
+    "serving.contents",
     "serving.recording",
     "serving.runtimes.sklearn",
 )

@@ -15,7 +15,7 @@ from mlops_assets.gateways.profile_store import PredictionStore
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.gateways.wait import wait_until
 from mlops_assets.modeling.scoring import columns as as_columns
-from mlops_assets.serving.profile import label
+from mlops_assets.serving.contents import label
 from mlops_assets.serving.scorer import Scorer
 
 if TYPE_CHECKING:

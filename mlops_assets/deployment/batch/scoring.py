@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.deployment.batch.spec import BatchSpec
 from mlops_assets.gateways.table_files import TableFile, TableFiles
-from mlops_assets.serving.profile import label
+from mlops_assets.serving.contents import label
 from mlops_assets.serving.refusals import RequestError
 from mlops_assets.serving.scorer import Scorer, Scores
 from mlops_assets.serving.values import Form, Text
