@@ -273,8 +273,17 @@ def _value_histogram(scorer: Scorer, registry: Any) -> "Histogram":
     # The golden requests are the only hint of the target's range that an endpoint has.
     known = [float(value) for value in bundle.read_golden(scorer.folder).predictions]
     low, high = min(known, default=0.0), max(known, default=1.0)
-    width = (high - low) or max(abs(high), 1.0)
-    buckets = sorted({float(f"{low + width * step / 10:.6g}") for step in range(-5, 16)})
     return Histogram(
-        "mlops_prediction_value", "Predicted values.", buckets=buckets, registry=registry
+        "mlops_prediction_value", "Predicted values.", buckets=bounds(low, high), registry=registry
     )
+
+
+def bounds(low: float, high: float) -> list[float]:
+    """About twenty round numbers from below `low` to above `high`: multiples of 1, 2 or 5 times a
+    power of ten, so that two versions of a model, whose ranges differ a little, share most."""
+    width = (high - low) or max(abs(high), 1.0)
+    digits = -math.floor(math.log10(width / 10))
+    power = 10.0**-digits
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= width / 10)
+    first, last = math.floor((low - width / 2) / step), math.ceil((high + width / 2) / step)
+    return [round(number * step, digits) for number in range(first, last + 1)]

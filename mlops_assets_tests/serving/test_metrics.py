@@ -1,15 +1,18 @@
 """Several processes of one endpoint tell one truth."""
 
+import itertools
 import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
 from mlops_assets.serving.contents import of_lists
-from mlops_assets.serving.metrics import FEW, SHARES, Metrics, _observe, forget
+from mlops_assets.serving.metrics import FEW, SHARES, Metrics, _observe, bounds, forget
 from mlops_assets.serving.scorer import Scorer
 
 PROGRAM = """
@@ -150,3 +153,27 @@ def test_many_requests_together_count_as_each_of_them(task, request):
     )
     assert found == wanted
     assert f"mlops_rows_total {len(scores.predictions)}.0" in found
+
+
+@given(
+    low=st.floats(-1e6, 1e6),
+    width=st.floats(1e-6, 1e9),
+    wider=st.floats(1.0, 1.05),
+)
+def test_bounds_of_values_are_round_cover_the_range_and_are_mostly_shared(low, width, wider):
+    found = bounds(low, low + width)
+    assert found == sorted(found)
+    assert 10 <= len(found) <= 25
+    assert found[0] < low + width / 4
+    assert found[-1] > low + width * 3 / 4
+    other = bounds(low, low + width * wider)
+    assert len({*found} & {*other}) >= min(len(found), len(other)) * 0.3
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0.0, 1.0, 0.1), (25.0, 346.0, 50.0), (3.0, 3.0, 0.5)]
+)
+def test_bounds_are_multiples_of_a_round_step(low, high, expected):
+    found = bounds(low, high)
+    steps = {round(b - a, 9) for a, b in itertools.pairwise(found)}
+    assert steps == {expected}
