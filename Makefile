@@ -15,6 +15,7 @@ HOST ?= 127.0.0.1
 DAGSTER_PORT ?= 3000
 MLFLOW_PORT ?= 5000
 BUNDLE ?=
+JOBS ?= 2
 CONTAINERS = $$(command -v docker || command -v podman || echo docker)
 
 .PHONY: help install install-dev demo dev test check format lint types schema validate lint-ci lock \
@@ -48,8 +49,8 @@ dev: $(RUNTIME) ## Dagster (webserver and daemon) and MLflow in the browser, unt
 	@exec $(BIN)/python scripts/dev.py --host $(HOST) --dagster-port $(DAGSTER_PORT) \
 		--mlflow-port $(MLFLOW_PORT)
 
-test: $(DEV) ## Every test
-	@$(BIN)/pytest
+test: $(DEV) ## Every test, JOBS at a time
+	@$(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 check: format lint types schema validate test ## What CI runs: format, lint, types, schema, load, tests
 
