@@ -28,6 +28,7 @@ CHECKS = {
     names.HAS_NOT_DRIFTED,
     names.PREDICTIONS_HAVE_NOT_DRIFTED,
     names.ANSWERS_PROBE,
+    names.SERVES_THE_CHAMPION,
 }
 
 
