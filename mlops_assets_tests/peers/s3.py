@@ -43,8 +43,9 @@ class S3:
 
 
 @contextmanager
-def running() -> Iterator[S3]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+def running(address: str = "127.0.0.1") -> Iterator[S3]:
+    """One that listens at an address of this machine alone."""
+    server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
