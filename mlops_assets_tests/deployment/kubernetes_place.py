@@ -93,12 +93,15 @@ class Place:
             url = releases.archive(store, releases.Fetched(version, built.folder, built.digest))
         return Release("churn", version, built.digest, url, Recording("s3://models/profiles", 3600))
 
-    def deploy(
-        self, built: Built, version: int, *, rollout: RolloutSpec | None = None, **more: Any
+    def deploy(self, built: Built, version: int, **more: Any) -> Outcome:
+        return self.roll_out(self.release(built, version), built, **more)
+
+    def roll_out(
+        self, release: Release, built: Built, *, rollout: RolloutSpec | None = None, **more: Any
     ) -> Outcome:
         return roll_out(
-            more.pop("by", None) or self.target(**more),
-            self.release(built, version),
+            self.target(**more),
+            release,
             built.folder,
             spec=rollout or RolloutSpec(),
             journal=self.journal,

@@ -1,13 +1,26 @@
 """The Kubernetes target over a real node: the serving image in its pods, bundles from S3."""
 
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from mlops_assets.deployment.rollout import RolloutError
+from mlops_assets.deployment.spec import RolloutSpec
 from mlops_assets_tests.builders import Built, make_bundle
 from mlops_assets_tests.contracts.target import TargetContract
 from mlops_assets_tests.deployment.kubernetes_place import Place, place, store_for_pods
+from mlops_assets_tests.endpoints import Load, load, until
+from mlops_assets_tests.peers import kube_proxy
 from mlops_assets_tests.peers.containers import Containers
 from mlops_assets_tests.peers.kubernetes import Cluster
 from mlops_assets_tests.peers.s3 import S3
@@ -37,10 +50,19 @@ def store(node: Cluster, image: str) -> Iterator[S3]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def ended() -> Iterator[ExitStack]:
+    """What ends after all tests: pods take their time to go, and need not be waited for."""
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.fixture
-def site(node: Cluster, store: S3, image: str, tmp_path: Path) -> Iterator[Place]:
-    with place(node, tmp_path, store, image) as found:
-        yield found
+def site(node: Cluster, store: S3, image: str, ended: ExitStack, tmp_path: Path) -> Iterator[Place]:
+    found = ended.enter_context(place(node, tmp_path, store, image))
+    yield found
+    asked = ("delete", "deployment", "--all", f"-n={found.namespace}", "--wait=false")
+    node.kubectl(*asked)
 
 
 class TestKubernetesContract(TargetContract):
@@ -61,3 +83,110 @@ class TestKubernetesContract(TargetContract):
     @pytest.fixture
     def releases(self, site, one, two):
         return site.release(one, 1), site.release(two, 2)
+
+
+STEP = RolloutSpec(
+    steps=(50,), bake_s=2, timeout_s=60, interval_s=1, min_requests=40, slow_ms=5000,
+    max_prediction_shift=1,
+)  # fmt: skip
+
+
+@contextmanager
+def called(site: Place, built: Built) -> Iterator[Load]:
+    """Callers of the Service, none of whom is refused."""
+    with (
+        kube_proxy.leading_to(site.cluster, site.namespace, "churn") as url,
+        load(url, built, pause=0.02) as found,
+    ):
+        yield found
+    assert found.failures == []
+    assert found.refused == 0
+
+
+def test_a_version_takes_over_under_load_without_a_failed_request(site, one, two) -> None:
+    site.deploy(one, 1, replicas=2)
+    with called(site, one) as callers:
+        outcome = site.deploy(two, 2, rollout=STEP, replicas=2)
+        before = callers.answered.copy()
+        until(lambda: callers.answered["2"] > before["2"] + 100)
+    assert (outcome.endpoint.version, outcome.endpoint.previous_version) == (2, 1)
+    (step,) = outcome.steps
+    assert step.given == 0.5
+    assert step.candidate.requests >= 40
+    assert step.stable.requests > 0
+    assert callers.answered["1"] > 100
+
+
+def test_what_is_not_fit_is_rolled_back_while_the_old_version_answers(site, one, two) -> None:
+    site.deploy(one, 1)
+    there = site.names()
+    silent = socket.create_server((urlsplit(site.store.endpoint).hostname, 0))
+    nowhere = {**site.settings["environment"], "AWS_ENDPOINT_URL": _url(silent)}
+    with silent, called(site, one) as callers:
+        with pytest.raises(RolloutError, match=r"(?s)0 of 1 pods ready.*Version 1 still serves"):
+            site.deploy(two, 2, environment=nowhere, startup_timeout_s=5)
+        with pytest.raises(
+            RolloutError, match=r"(?s)does not answer its golden requests.*Version 1"
+        ):
+            site.roll_out(site.release(two, 2), one)
+        with pytest.raises(RolloutError, match=r"(?s)its last lines:.*was to be served.*Version 1"):
+            site.roll_out(replace(site.release(two, 2), bundle_digest="0" * 64), two)
+    assert set(callers.answered) == {"1"}
+    assert site.names() == there
+
+
+def test_a_deployment_that_is_killed_is_finished_by_the_next(site, one, two) -> None:
+    site.deploy(one, 1, replicas=2)
+    with called(site, one) as callers:
+        for last, stage in (("version 2: ", "bringing_up"), ("has 50%", "shifting")):
+            _killed_after(last, site, two)
+            assert site.journal.read().stage == stage
+        outcome = site.deploy(two, 2, rollout=STEP, replicas=2)
+        until(lambda: callers.answered["2"] > 100)
+    assert outcome.endpoint.version == 2
+    assert len([name for name in site.names() if name.startswith("deployment")]) == 1
+
+
+def _killed_after(words: str, site: Place, built: Built) -> None:
+    """A process that deploys version 2, and dies when it says so."""
+    given = [site.cluster.kubeconfig, site.namespace, site.root, site.store.endpoint]
+    given += [json.dumps(site.settings), built.folder, built.digest]
+    process = subprocess.Popen(
+        [sys.executable, "-c", DEPLOYER, *map(str, given)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said = next((line for line in process.stdout if words in line), None)
+        assert said, "it ended before"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(20)
+        process.stdout.close()
+
+
+DEPLOYER = """
+import json, sys
+from pathlib import Path
+from mlops_assets_tests.builders import Built
+from mlops_assets_tests.deployment import test_kubernetes_target as tests
+from mlops_assets_tests.deployment.kubernetes_place import Place
+from mlops_assets_tests.peers.kubernetes import Cluster
+from mlops_assets_tests.peers.s3 import S3
+
+class Told(list):
+    def append(self, words):
+        print(words, flush=True)
+
+kubeconfig, namespace, root, store, settings, folder, digest = sys.argv[1:]
+cluster = Cluster(Path(kubeconfig), "", ())
+place = Place(cluster, namespace, Path(root), S3(store), json.loads(settings), Told())
+built = Built(Path(folder), digest, None, None, {})
+place.deploy(built, 2, rollout=tests.STEP, replicas=2)
+"""
+
+
+def _url(server: socket.socket) -> str:
+    host, port = server.getsockname()
+    return f"http://{host}:{port}"

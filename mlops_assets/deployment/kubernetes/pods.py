@@ -117,7 +117,8 @@ def _container(target: "Kubernetes", pod: Pod) -> Json:
             "httpGet": ready,
             "periodSeconds": 1,
             "timeoutSeconds": 2,
-            "failureThreshold": math.ceil(target.startup_timeout_s),
+            # Later than a deployment gives up, which then sees the pod as it was.
+            "failureThreshold": math.ceil(target.startup_timeout_s) + 30,
         },
         "readinessProbe": {
             "httpGet": ready,
