@@ -28,7 +28,7 @@ SECRET = "store"
 @contextmanager
 def store_for_pods(node: Cluster, image: str) -> Iterator[s3_peer.S3]:
     """An S3 at the address that the node's pods have for this machine, and nobody outside it."""
-    with node.namespace("bridge") as name:
+    with node.namespace("bridge", wait=False) as name:
         # The bridge is made with the first pod.
         container = {"name": "pause", "image": image, "command": ["sleep", "60"]}
         node.apply(
@@ -120,7 +120,8 @@ class Place:
 
 @contextmanager
 def place(cluster: Cluster, root: Path, store: s3_peer.S3 | None, image: str) -> Iterator[Place]:
-    with cluster.namespace("churn") as namespace:
+    # Pods that are played go only while they are.
+    with cluster.namespace("churn", wait=store is None) as namespace:
         settings: dict[str, Any] = {"image": image}
         if store is not None:
             keys = {"AWS_ACCESS_KEY_ID": s3_peer.KEY, "AWS_SECRET_ACCESS_KEY": s3_peer.SECRET}

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -50,19 +50,10 @@ def store(node: Cluster, image: str) -> Iterator[S3]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def ended() -> Iterator[ExitStack]:
-    """What ends after all tests: pods take their time to go, and need not be waited for."""
-    with ExitStack() as stack:
-        yield stack
-
-
 @pytest.fixture
-def site(node: Cluster, store: S3, image: str, ended: ExitStack, tmp_path: Path) -> Iterator[Place]:
-    found = ended.enter_context(place(node, tmp_path, store, image))
-    yield found
-    asked = ("delete", "deployment", "--all", f"-n={found.namespace}", "--wait=false")
-    node.kubectl(*asked)
+def site(node: Cluster, store: S3, image: str, tmp_path: Path) -> Iterator[Place]:
+    with place(node, tmp_path, store, image) as found:
+        yield found
 
 
 class TestKubernetesContract(TargetContract):

@@ -63,8 +63,9 @@ class Cluster:
         _output([*self.importer, str(archive)], env=self.environment, timeout=300)
 
     @contextmanager
-    def namespace(self, name: str) -> Iterator[str]:
-        """One of a test's own. It may be going for a while after the test."""
+    def namespace(self, name: str, *, wait: bool = True) -> Iterator[str]:
+        """One of a test's own. It may be going for a while after the test; and its pods as well,
+        unless their end is waited for."""
         own = f"{name}-{random.randrange(16**6):06x}"
         self.kubectl("create", "namespace", own)
         try:
@@ -73,7 +74,8 @@ class Cluster:
             yield own
         finally:
             # Pods first, while whoever ends them is there.
-            self.kubectl("delete", "deployment,job,pod", "--all", f"-n={own}", "--grace-period=5")
+            all_of = ("deployment,job,pod", "--all", f"-n={own}", "--grace-period=5")
+            self.kubectl("delete", *all_of, f"--wait={str(wait).lower()}")
             self.kubectl("delete", "namespace", own, "--wait=false")
 
     def _await_account(self, namespace: str) -> None:
