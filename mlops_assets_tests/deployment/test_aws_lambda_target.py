@@ -197,18 +197,6 @@ def test_the_version_before_is_kept_and_older_ones_are_not(site: Site) -> None:
     assert (back.version, back.previous_version) == (2, 3)
 
 
-def test_a_version_that_does_not_start_is_rolled_back_and_the_old_one_answers(
-    site: Site, tmp_path: Path
-) -> None:
-    live = site.deploy(1).endpoint
-    small = site.target.model_copy(update={"memory_mb": 128, "startup_timeout_s": 4.0})
-    starved = Site(site.server, small, site.context, site.bundles, site.journal)
-    with pytest.raises(TargetError, match=r"version 2 was rolled back: .*Version 1 still serves"):
-        starved.deploy(2)
-    assert site.answered(live.url, 5) == {"1": 5}
-    assert site.versions == [1]
-
-
 def test_keys_are_asked_for_and_stand_in_no_manifest(site: Site) -> None:
     locked = site.target.model_copy(update={"key_env": "KEYS"})
     keyed = Site(site.server, locked, site.context, site.bundles, site.journal)
