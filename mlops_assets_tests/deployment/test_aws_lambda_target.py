@@ -125,7 +125,7 @@ class TestLambdaContract(TargetContract):
         return release(bundles[0], 1), release(bundles[1], 2)
 
 
-@dataclass
+@dataclass(repr=False)
 class Site:
     """A target with its journal, and what is on AWS."""
 
@@ -213,18 +213,12 @@ def test_keys_are_asked_for_and_stand_in_no_manifest(site: Site) -> None:
     assert locked.serves(manifest, rotated) is None, "another key is another deployment"
 
 
-@pytest.mark.parametrize(
-    ("operation", "how"),
-    [("UpdateFunctionCode", "lost"), ("PublishVersion", "lost"), ("UpdateAlias", "refused")],
-)
-def test_whatever_call_fails_the_old_version_answers_and_a_second_try_converges(
-    site: Site, operation: str, how: str
+@pytest.mark.parametrize("operation", ["UpdateFunctionCode", "PublishVersion"])
+def test_an_answer_that_is_lost_leaves_the_old_version_and_a_second_try_converges(
+    site: Site, operation: str
 ) -> None:
     live = site.deploy(1).endpoint
-    if how == "refused":
-        site.server.fail(operation, "ServiceException", times=20)
-    else:
-        site.server.lose(operation, times=20)
+    site.server.lose(operation, times=20)
     with pytest.raises(TargetError):
         site.deploy(2)
     site.server.faults.clear()

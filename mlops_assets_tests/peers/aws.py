@@ -97,7 +97,7 @@ class Aws:
 
     endpoint: str
     account: str
-    calls: list[Call] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list, repr=False)
     """Every call, in the order they came."""
     answers: dict[tuple[str, str], Operation] = field(default_factory=dict)
     """Operations taken over from moto, by service and name."""
