@@ -86,17 +86,16 @@ def test_pods_that_are_played_become_ready_or_never_do(cluster: Cluster) -> None
             return apps.read_namespaced_deployment("churn", name).status
 
         wanted("churn:1")
-        until(lambda: status().ready_replicas == 2, 30)
+        until(lambda: status().ready_replicas == 2)
         wanted("churn:2")
-        until(lambda: status().updated_replicas == status().ready_replicas == 2, 30)
-        until(lambda: len(core.list_namespaced_pod(name).items) == 2, 30)
+        until(lambda: status().updated_replicas == status().ready_replicas == 2)
+        until(lambda: len(core.list_namespaced_pod(name).items) == 2)
 
         wanted("churn:bad")
         until(
             lambda: any(
                 one.reason == "ProgressDeadlineExceeded" for one in status().conditions or ()
             ),
-            30,
         )
         assert status().available_replicas == 2
         (stuck,) = (
@@ -134,4 +133,4 @@ def test_the_serving_image_runs_in_pods(
         assert took < 60
 
         node.kubectl("delete", "deployment", "churn", f"-n={name}", "--wait=true")
-        until(lambda: not core.list_namespaced_pod(name).items, 30)
+        until(lambda: not core.list_namespaced_pod(name).items)

@@ -1,12 +1,20 @@
-"""An S3 server (moto) on a free port of 127.0.0.1, spoken to over HTTP as the real one is."""
+"""An S3 server (moto) on a free port of 127.0.0.1, spoken to over HTTP as the real one is.
 
+Each is a process of its own: the buckets of all servers in one process are the same.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import boto3
-from moto.server import ThreadedMotoServer
+
+from mlops_assets_tests.endpoints import until
 
 REGION = "us-east-1"
 KEY = "test-key-of-the-peer"
@@ -45,10 +53,20 @@ class S3:
 @contextmanager
 def running(address: str = "127.0.0.1") -> Iterator[S3]:
     """One that listens at an address of this machine alone."""
-    server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield S3(f"http://{host}:{port}")
-    finally:
-        server.stop()
+    command = [sys.executable, "-m", "moto.server", "-H", address, "-p", "0"]
+    with tempfile.TemporaryFile("a+") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+
+        def endpoint() -> str | None:
+            log.seek(0)
+            said = log.read()
+            if server.poll() is not None:
+                raise RuntimeError(f"the S3 server ended: {said}")
+            found = re.search(r"Running on (http://\S+)", said)
+            return found and found.group(1)
+
+        try:
+            yield S3(until(endpoint))
+        finally:
+            server.terminate()
+            server.wait(20)
