@@ -73,6 +73,24 @@ class Answer:
     content: dict[str, Any]
     """All of it, as it came."""
 
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Answer":
+        """The answer in a response's JSON.
+
+        Raises:
+            KeyError, TypeError, AttributeError: no endpoint of ours would answer that.
+        """
+        return cls(
+            predictions=content["predictions"],
+            probabilities=content.get("probabilities", []),
+            classes=content.get("classes", []),
+            model=str(content.get("model", "")),
+            version=str(content["version"]),
+            request_id=str(content.get("request_id", "")),
+            explanations=content.get("explanations"),
+            content=content,
+        )
+
 
 class Client:
     """Callers of one endpoint; keeps connections open between requests."""
@@ -141,17 +159,7 @@ class Client:
         path = "/invocations?explain=true" if explain else "/invocations"
         response = self._send("POST", path, content=body, headers=headers)
         try:
-            content = response.json()
-            return Answer(
-                predictions=content["predictions"],
-                probabilities=content.get("probabilities", []),
-                classes=content.get("classes", []),
-                model=str(content.get("model", "")),
-                version=str(content["version"]),
-                request_id=str(content.get("request_id", "")),
-                explanations=content.get("explanations"),
-                content=content,
-            )
+            return Answer.of(response.json())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._error(response, f"{error!r} in {response.text[:SHOWN]}") from error
 
