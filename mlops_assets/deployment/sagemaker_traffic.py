@@ -70,9 +70,9 @@ def alarming(cloudwatch: Service, names: Sequence[str]) -> list[str]:
         "describe_alarms",
         AlarmNames=list(names),
         AlarmTypes=["MetricAlarm", "CompositeAlarm"],
-        StateValue="ALARM",
     )
-    return sorted(one["AlarmName"] for kind in kinds for one in said.get(kind, []))
+    found = [one for kind in kinds for one in said.get(kind, [])]
+    return sorted(one["AlarmName"] for one in found if one["StateValue"] == "ALARM")
 
 
 def _queries(

@@ -41,7 +41,7 @@ class Service:
         Args:
             name: as boto3 has it.
             region: None takes that of the environment.
-            environment: AWS's own variables: keys, region, endpoint.
+            environment: AWS's own variables: keys, region, endpoint, attempts.
         """
         usual = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
         self.name = name
@@ -82,12 +82,18 @@ class Service:
     @property
     def _client(self) -> Any:
         keys = tuple(self._environment.get(name) for name in CREDENTIALS)
-        return _client(self.name, self._region, keys, self._environment.get("AWS_ENDPOINT_URL"))
+        endpoint = self._environment.get("AWS_ENDPOINT_URL")
+        attempts = int(self._environment.get("AWS_MAX_ATTEMPTS") or ATTEMPTS)
+        return client(self.name, self._region, keys, endpoint, attempts)
 
 
 @lru_cache(maxsize=32)
-def _client(
-    name: str, region: str | None, keys: tuple[str | None, ...], endpoint: str | None
+def client(
+    name: str,
+    region: str | None,
+    keys: tuple[str | None, ...],
+    endpoint: str | None,
+    attempts: int,
 ) -> Any:
     """May be shared by threads; a service's model takes a second to read."""
     import boto3
@@ -101,7 +107,7 @@ def _client(
         region_name=region,
     )
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS}, read_timeout=TIMEOUT
+        retries={"mode": "standard", "total_max_attempts": attempts}, read_timeout=TIMEOUT
     )
     return session.client(name, config=config, endpoint_url=endpoint)
 
