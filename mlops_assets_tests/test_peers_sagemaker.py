@@ -69,14 +69,14 @@ def model(server, name, version, archive="good"):
     )
 
 
-def config(server, name, versions, archive="good", **more):
+def config(server, name, versions, archive="good", variant="v{}", **more):
     """A configuration with one variant per version, of weight as said."""
     variants = []
     for version, weight in versions.items():
         model(server, f"{name}-{version}", version, archive)
         variants.append(
             {
-                "VariantName": f"v{version}",
+                "VariantName": variant.format(version),
                 "ModelName": f"{name}-{version}",
                 "InstanceType": "ml.c7i.large",
                 "InitialInstanceCount": 1,
@@ -225,8 +225,8 @@ def watched(server):
 
 def test_updates_shift_traffic_and_alarms_take_it_back(server, client, runtime, built, peer):
     peer.pace = 0.02
-    config(server, "one", {1: 1.0})
-    config(server, "two", {2: 1.0})
+    config(server, "one", {1: 1.0}, variant="live")
+    config(server, "two", {2: 1.0}, variant="live")
     served(client)
     old = peer.endpoints["churn"].fleet.containers[0].process.pid
 

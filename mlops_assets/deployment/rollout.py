@@ -180,10 +180,10 @@ class _Rollout:
 
     def _shares(self, progress: Progress) -> tuple[float, ...]:
         """The steps that are left, the one that was begun among them."""
-        if (
-            not self._target.splits
-            or self._target.observe(progress.manifest["experiment"], self._context) is None
-        ):
+        if not self._target.splits:
+            return ()
+        there = self._target.observe(progress.manifest["experiment"], self._context)
+        if there is None or there.state == "stopped":
             return ()
         shares = [step / 100 for step in self._spec.steps]
         return tuple(share for share in shares if share >= progress.share)

@@ -1,7 +1,9 @@
 """AWS behind our own words: a client for one service, its errors, and waiting. Knows no stage."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from mlops_assets.gateways.wait import wait_until
@@ -18,29 +20,33 @@ class CloudError(Exception):
 
     Attributes:
         code: AWS's word for it; empty when there was no answer.
+        said: the answer as boto3 has it; empty when there was none.
     """
 
-    def __init__(self, operation: str, code: str, message: str) -> None:
+    def __init__(
+        self, operation: str, code: str, message: str, said: Mapping[str, Any] | None = None
+    ) -> None:
         self.code = code
+        self.message = message
+        self.said = said or {}
         super().__init__(f"{operation}: {code and f'{code}: '}{message}")
 
 
 class Service:
-    """One service of AWS. Operations are methods of `call`, by AWS's names in snake case."""
+    """One service of AWS. Operations are those of boto3, in snake case."""
 
     def __init__(self, name: str, *, region: str | None, environment: Mapping[str, str]) -> None:
-        """
+        """Connect when first asked.
+
         Args:
             name: as boto3 has it.
             region: None takes that of the environment.
-            environment: AWS's own variables: keys, region, endpoint.
+            environment: AWS's own variables: keys, region, endpoint, attempts.
         """
+        usual = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
         self.name = name
-        self._region = (
-            region or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
-        )
+        self._region = region or usual
         self._environment = environment
-        self._made: Any = None
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """The answer of AWS, after as many attempts as are safe.
@@ -48,18 +54,8 @@ class Service:
         Raises:
             CloudError: it refused, or did not answer.
         """
-        from botocore.exceptions import (  # type: ignore[import-untyped]
-            BotoCoreError,
-            ClientError,
-        )
-
-        try:
+        with _told(operation):
             answer: dict[str, Any] = getattr(self._client, operation)(**parameters)
-        except ClientError as error:
-            said = error.response.get("Error", {})
-            raise CloudError(operation, said.get("Code", ""), said.get("Message", "")) from error
-        except BotoCoreError as error:
-            raise CloudError(operation, "", str(error)) from error
         return answer
 
     def found(self, operation: str, *absent: str, **parameters: Any) -> dict[str, Any] | None:
@@ -73,36 +69,62 @@ class Service:
 
     def pages(self, operation: str, key: str, **parameters: Any) -> list[Any]:
         """Everything that a listing gives, page by page, under `key`."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
+        with _told(operation):
             pages = self._client.get_paginator(operation).paginate(**parameters)
             return [one for page in pages for one in page[key]]
-        except ClientError as error:
-            said = error.response.get("Error", {})
-            raise CloudError(operation, said.get("Code", ""), said.get("Message", "")) from error
-        except BotoCoreError as error:
-            raise CloudError(operation, "", str(error)) from error
+
+    @property
+    def url(self) -> str:
+        """Where the service answers."""
+        with _told("client"):
+            return str(self._client.meta.endpoint_url)
 
     @property
     def _client(self) -> Any:
-        if self._made is None:
-            import boto3
-            from botocore.config import Config  # type: ignore[import-untyped]
+        keys = tuple(self._environment.get(name) for name in CREDENTIALS)
+        endpoint = self._environment.get("AWS_ENDPOINT_URL")
+        attempts = int(self._environment.get("AWS_MAX_ATTEMPTS") or ATTEMPTS)
+        return client(self.name, self._region, keys, endpoint, attempts)
 
-            key, secret, token = (self._environment.get(name) for name in CREDENTIALS)
-            session = boto3.Session(
-                aws_access_key_id=key,
-                aws_secret_access_key=secret,
-                aws_session_token=token,
-                region_name=self._region,
-            )
-            config = Config(
-                retries={"mode": "standard", "total_max_attempts": ATTEMPTS}, read_timeout=TIMEOUT
-            )
-            endpoint = self._environment.get("AWS_ENDPOINT_URL")
-            self._made = session.client(self.name, config=config, endpoint_url=endpoint)
-        return self._made
+
+@lru_cache(maxsize=32)
+def client(
+    name: str,
+    region: str | None,
+    keys: tuple[str | None, ...],
+    endpoint: str | None,
+    attempts: int,
+) -> Any:
+    """May be shared by threads; a service's model takes a second to read."""
+    import boto3
+    from botocore.config import Config  # type: ignore[import-untyped]
+
+    key, secret, token = keys
+    session = boto3.Session(
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        region_name=region,
+    )
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": attempts}, read_timeout=TIMEOUT
+    )
+    return session.client(name, config=config, endpoint_url=endpoint)
+
+
+@contextmanager
+def _told(operation: str) -> Iterator[None]:
+    """Errors in our own words."""
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+
+    try:
+        yield
+    except ClientError as error:
+        said = error.response.get("Error", {})
+        code, message = said.get("Code", ""), said.get("Message", "")
+        raise CloudError(operation, code, message, error.response) from error
+    except BotoCoreError as error:
+        raise CloudError(operation, "", str(error)) from error
 
 
 def wait(

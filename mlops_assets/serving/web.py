@@ -18,10 +18,12 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 PROBE_HEADER = b"x-mlops-probe"
+SAGEMAKER_HEADER = b"x-amzn-sagemaker-custom-attributes"
+"""The only one of a caller's own that SageMaker passes on: it names the probe's instead."""
 WANTED = frozenset(
     {
         b"authorization", b"content-encoding", b"content-length", b"content-type", b"x-api-key",
-        b"x-request-id", PROBE_HEADER,
+        b"x-request-id", PROBE_HEADER, SAGEMAKER_HEADER,
     }
 )  # fmt: skip
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
@@ -81,7 +83,7 @@ class Call:
 
     @property
     def is_probe(self) -> bool:
-        return PROBE_HEADER in self.headers
+        return PROBE_HEADER in self.headers or self.headers.get(SAGEMAKER_HEADER) == PROBE_HEADER
 
     def media(self) -> tuple[str, dict[str, str]]:
         """The content type and its parameters; JSON where the caller names none.

@@ -25,6 +25,7 @@ from mlops_assets_tests.peers.aws_call import Call
 from mlops_assets_tests.peers.s3 import REGION
 from mlops_assets_tests.peers.sagemaker_container import Program
 from mlops_assets_tests.peers.sagemaker_endpoint import Endpoint
+from mlops_assets_tests.peers.sagemaker_metrics import Metrics
 from mlops_assets_tests.peers.sagemaker_runtime import Runtime
 
 IDLE = ("InService", "Failed", "UpdateRollbackFailed")
@@ -53,6 +54,7 @@ class SageMaker:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        self.metrics = Metrics(self)
         self.runtime = Runtime(self)
         for operation, method in {
             "CreateModel": self._create_model,
@@ -131,6 +133,8 @@ class SageMaker:
         if name in self.backend.endpoint_configs:
             raise invalid(f'Cannot create already existing endpoint configuration "{arn}".')
         variants = asked["ProductionVariants"]
+        if len(variants) > 1 and any("ServerlessConfig" in one for one in variants):
+            raise invalid("A serverless endpoint has one production variant.")
         known = [
             {**one, "InstanceType": ANY_INSTANCE} if "InstanceType" in one else one
             for one in variants
@@ -166,7 +170,8 @@ class SageMaker:
             if endpoint.status == "Failed":
                 raise invalid(f'Cannot update endpoint "{endpoint.arn}" whose status is Failed.')
             self.config(endpoint.config_name)
-            self.config(call.parameters["EndpointConfigName"])
+            coming = self.config(call.parameters["EndpointConfigName"]).production_variants
+            self._refuse_change(endpoint, coming, call)
             endpoint.update(call.parameters)
         return {"EndpointArn": endpoint.arn}
 
@@ -205,6 +210,17 @@ class SageMaker:
             self._refuse_busy(endpoint)
             endpoint.delete()
         return {}
+
+    @staticmethod
+    def _refuse_change(endpoint: Endpoint, coming: list[dict[str, Any]], call: Call) -> None:
+        """What AWS makes of no endpoint."""
+        there = [one.settings for one in endpoint.fleet.variants.values()]
+        serverless = ["ServerlessConfig" in one for one in coming]
+        if any(serverless) and not any("ServerlessConfig" in one for one in there):
+            raise invalid("An endpoint on instances cannot become serverless.")
+        names = [{one["VariantName"] for one in some} for some in (there, coming)]
+        if "DeploymentConfig" in call.parameters and names[0] != names[1]:
+            raise invalid("The new configuration must have the variant names of the old one.")
 
     @staticmethod
     def _refuse_busy(endpoint: Endpoint) -> None:

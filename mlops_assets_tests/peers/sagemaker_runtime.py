@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -48,15 +49,22 @@ class Runtime:
         container = fleet.variants[variant].container
         assert container is not None
         headers = {n: v for n, v in call.headers.items() if n.startswith(PASSED_ON)}
+        began = time.monotonic()
+
+        def count(status: int) -> None:
+            self._peer.metrics.count(name, variant, status, time.monotonic() - began)
+
         try:
             status, said, body = container.ask(
                 "POST", "/invocations", call.body, headers, timeout=PATIENCE
             )
         except (OSError, http.client.HTTPException) as error:
+            count(0)
             message = (
                 "Your invocation timed out while waiting for a response from container primary."
             )
             raise _failed(0, message, self._log(name, variant)) from error
+        count(status)
         if status >= 300:
             text = body.decode(errors="replace")
             raise _failed(status, text, self._log(name, variant))

@@ -1,0 +1,191 @@
+"""Who deploys to a SageMaker of this machine, for the tests of the target `sagemaker`."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from mlops_assets.deployment import releases
+from mlops_assets.deployment.journal import Journal
+from mlops_assets.deployment.releases import Fetched
+from mlops_assets.deployment.rollout import Outcome, roll_out
+from mlops_assets.deployment.spec import RolloutSpec
+from mlops_assets.deployment.targets.base import Release, TargetContext
+from mlops_assets.deployment.targets.sagemaker import SageMaker
+from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.monitoring import views
+from mlops_assets.serving.recording import Recording
+from mlops_assets_tests.builders import Built
+from mlops_assets_tests.contracts.target import TargetContract
+from mlops_assets_tests.endpoints import until
+from mlops_assets_tests.peers import aws, sagemaker, sagemaker_container
+from mlops_assets_tests.peers.aws import Aws
+
+BUCKET = "data-of-churn"
+ENDPOINT = "mlops-churn"
+PACE = 0.01
+"""How much of the time that is to be waited is waited."""
+
+
+@dataclass
+class Site:
+    """Who deploys to one SageMaker."""
+
+    aws: Aws
+    peer: sagemaker.SageMaker
+    root: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    on_told: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self.variables = {**self.aws.credentials, "A_TOKEN": TargetContract.SECRET}
+        self.aws.s3.create_bucket(BUCKET)
+        self.role = self.aws.role("serving")
+        self.runtime = self.aws.client("sagemaker-runtime")
+        self.store = DataStore(f"s3://{BUCKET}", dict(self.aws.s3.storage_options))
+
+    @property
+    def context(self) -> TargetContext:
+        return TargetContext(
+            state=self.root,
+            environment={},
+            variables=self.variables,
+            now=lambda: datetime.now(UTC),
+            sleep=lambda seconds: time.sleep(seconds * PACE),
+        )
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(DataStore(str(self.root / "journal"), {}), "churn", "sagemaker")
+
+    def target(self, **settings: Any) -> SageMaker:
+        usual = {"kind": "sagemaker", "role": self.role, "image": "serving:1"}
+        return SageMaker(**{**usual, **settings})
+
+    def release(self, built: Built, version: int) -> Release:
+        url = releases.archive(self.store, Fetched(version, built.folder, built.digest))
+        recording = Recording(
+            f"s3://{BUCKET}/profiles", 3600, log_url=f"s3://{BUCKET}/predictions", flush_seconds=0.2
+        )
+        return Release("churn", version, built.digest, url, recording)
+
+    def deploy(
+        self, built: Built, version: int, spec: RolloutSpec | None = None, **settings: Any
+    ) -> Outcome:
+        return roll_out(
+            self.target(**settings),
+            self.release(built, version),
+            built.folder,
+            spec=spec or RolloutSpec(),
+            journal=self.journal,
+            context=self.context,
+            run="test",
+            tell=self._tell,
+        )
+
+    def _tell(self, line: str) -> None:
+        self.told.append(line)
+        self.on_told(line)
+
+    def ask(self, built: Built, rows: int = 2, **more: Any) -> dict[str, Any]:
+        """As a caller of the endpoint does."""
+        answer = self.runtime.invoke_endpoint(
+            EndpointName=ENDPOINT,
+            ContentType="application/json",
+            Body=json.dumps({"instances": built.records(rows)}),
+            **more,
+        )
+        return dict(json.loads(answer["Body"].read()))
+
+    def left(self) -> dict[str, list[str]]:
+        """Everything there is on SageMaker."""
+        client = self.aws.client("sagemaker")
+        return {
+            "endpoints": [o["EndpointName"] for o in client.list_endpoints()["Endpoints"]],
+            "configs": sorted(
+                o["EndpointConfigName"] for o in client.list_endpoint_configs()["EndpointConfigs"]
+            ),
+            "models": sorted(o["ModelName"] for o in client.list_models()["Models"]),
+        }
+
+    def is_served_by(self, version: int) -> bool:
+        """By this version alone, with nothing left of any other."""
+        left = self.left()
+        assert left["endpoints"] == [ENDPOINT], left
+        assert len(left["configs"]) == 1, left
+        assert left["configs"] == left["models"], left
+        assert left["models"][0].startswith(f"{ENDPOINT}-v{version}-"), left
+        assert len(self.peer.endpoints[ENDPOINT].fleet.variants) == 1
+        return True
+
+    def alarm(self, state: str) -> None:
+        """The CloudWatch alarm `errors`, which is then OK or in ALARM."""
+        client = self.aws.client("cloudwatch")
+        client.put_metric_alarm(
+            AlarmName="errors",
+            EvaluationPeriods=1,
+            ComparisonOperator="GreaterThanThreshold",
+            Threshold=1,
+            MetricName="Invocation5XXErrors",
+            Namespace="AWS/SageMaker",
+            Period=60,
+            Statistic="Sum",
+        )
+        client.set_alarm_state(AlarmName="errors", StateValue=state, StateReason="test")
+
+    def profiled(self) -> Counter[str]:
+        """Rows in the profiles that have reached the store, by version."""
+        rows: Counter[str] = Counter()
+        for path in self.store.files("profiles"):
+            view = views.deserialize(self.store.read_bytes(self.store.at(f"profiles/{path}")))
+            rows[view.metadata["version"]] += views.rows(view)
+        return rows
+
+    @contextmanager
+    def callers(self, built: Built) -> Iterator[Counter[str]]:
+        """Somebody asks without a pause; what they were answered, by version or error."""
+        seen: Counter[str] = Counter()
+        ends = threading.Event()
+
+        def call() -> None:
+            while not ends.is_set():
+                try:
+                    seen[str(self.ask(built)["version"])] += 1
+                except ClientError as error:
+                    seen[error.response["Error"]["Code"]] += 1
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        try:
+            yield seen
+        finally:
+            ends.set()
+            thread.join(30)
+
+    @contextmanager
+    def meanwhile(self, condition: Callable[[], Any], act: Callable[[], None]) -> Iterator[None]:
+        """Do something once something holds."""
+        thread = threading.Thread(target=lambda: (until(condition, 60), act()))
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join(70)
+
+
+@contextmanager
+def running(
+    root: Path, program: sagemaker_container.Program = sagemaker_container.by_variables
+) -> Iterator[Site]:
+    with aws.running() as server, sagemaker.running(server, program=program, moment=0.05) as peer:
+        yield Site(server, peer, root)
+        assert server.broken == []
