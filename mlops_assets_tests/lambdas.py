@@ -3,8 +3,10 @@
 import json
 import shutil
 import sys
+import threading
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from mlops_assets.deployment import distributions, lambda_package
@@ -54,7 +57,7 @@ def handler(event, context):
     if HARM == "timeout":
         time.sleep(30)
     if HARM == "memory":
-        kept = bytearray(b"x") * (3000 * 1024 * 1024)
+        kept = bytearray(b"x") * (600 * 1024 * 1024)
     return {"statusCode": 200, "headers": {"x-request-id": "r-1"}, "body": json.dumps({
         "predictions": GOLDEN["predictions"], "probabilities": GOLDEN.get("probabilities"),
         "version": os.environ["MLOPS_VERSION"]})}
@@ -75,18 +78,32 @@ def light(target: Path, bundle: Path, **_: Any) -> Package:
 
 
 def kept(folder: Path) -> Callable[..., Package]:
-    """`lambda_package.build`, which builds a bundle's zip once."""
+    """`lambda_package.build`, which builds once; other bundles take the place of the first one."""
     build = lambda_package.build
 
     def built(target: Path, bundle: Path, **rest: Any) -> Package:
         bundles.verify(bundle)
-        once = folder / f"{bundles.digest(bundle)}.zip"
-        if not once.exists():
-            build(once, bundle, **rest)
-        shutil.copy(once, target)
+        first, own = folder / "first.zip", folder / f"{bundles.digest(bundle)}.zip"
+        if not first.exists():
+            build(first, bundle, **rest)
+        if not own.exists():
+            shutil.copy(first, own)
+            _exchange(own, bundle)
+        shutil.copy(own, target)
         return _package(target)
 
     return built
+
+
+def _exchange(path: Path, bundle: Path) -> None:
+    with zipfile.ZipFile(path, "a") as archive:
+        for entry in [one for one in archive.filelist if one.filename.startswith("bundle/")]:
+            archive.filelist.remove(entry)
+            del archive.NameToInfo[entry.filename]
+        for file in sorted(bundle.iterdir()):
+            entry = zipfile.ZipInfo(f"bundle/{file.name}")
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, file.read_bytes())
 
 
 def _package(path: Path) -> Package:
@@ -116,9 +133,19 @@ class Site:
     peer: Lambdas
     role: str
     attempts: int = 5
+    name: str = "churn"
     environment: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+
+    @property
+    def function(self) -> str:
+        return f"mlops-{self.name}"
+
+    def functions(self) -> list[str]:
+        """Those of this site that are there."""
+        known = [one.function_name for one in self.peer.backend.list_functions()]
+        return [name for name in known if name == self.function]
 
     @property
     def client(self) -> Any:
@@ -137,7 +164,7 @@ class Site:
 
     @property
     def journal(self) -> Journal:
-        return Journal(DataStore(str(self.root / "journal"), {}), "churn", "aws_lambda")
+        return Journal(DataStore(str(self.root / "journal"), {}), self.name, "aws_lambda")
 
     def target(self, **settings: Any) -> AwsLambda:
         usual = {"role": self.role, "runtime": RUNTIME, "function_url": "none", "bucket": BUCKET}
@@ -145,7 +172,7 @@ class Site:
 
     def release(self, built: Built, version: int) -> Release:
         recording = Recording(f"s3://{BUCKET}/profiles", 3600)
-        return Release("churn", version, built.digest, "", recording)
+        return Release(self.name, version, built.digest, "", recording)
 
     def deploy(
         self, built: Built, version: int, spec: RolloutSpec | None = None, **settings: Any
@@ -163,7 +190,7 @@ class Site:
 
     def versions(self) -> dict[str, int]:
         """Numbers of what is published, and which version of ours each is."""
-        listed = self.client.list_versions_by_function(FunctionName=NAME)["Versions"]
+        listed = self.client.list_versions_by_function(FunctionName=self.function)["Versions"]
         return {
             one["Version"]: json.loads(one["Description"])["version"]
             for one in listed
@@ -172,12 +199,41 @@ class Site:
 
     def leads_to(self) -> dict[str, float]:
         """The alias's weights."""
-        alias = self.client.get_alias(FunctionName=NAME, Name="live")
+        alias = self.client.get_alias(FunctionName=self.function, Name="live")
         weights = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
         return {alias["FunctionVersion"]: 1 - sum(weights.values()), **weights}
 
     def clear(self) -> None:
         """Remove the function, and what was to go wrong."""
         self.server.faults.clear()
-        for known in self.peer.backend.list_functions():
-            self.client.delete_function(FunctionName=known.function_name)
+        self.peer.settling = 0.0
+        for name in self.functions():
+            self.client.delete_function(FunctionName=name)
+
+    def versions_answering(self, url: str, requests: int) -> Counter[str]:
+        """Who answers callers at the URL; what fails is counted by its status."""
+        seen: Counter[str] = Counter()
+        with httpx.Client(timeout=60, trust_env=False) as asking:
+            for _ in range(requests):
+                answer = asking.post(f"{url}/invocations", json={"instances": []})
+                ok = answer.status_code == 200
+                seen[answer.json()["version"] if ok else str(answer.status_code)] += 1
+        return seen
+
+    @contextmanager
+    def load(self, url: str) -> Iterator[Counter[str]]:
+        """A caller that does not end before the block does."""
+        seen: Counter[str] = Counter()
+        ends = threading.Event()
+
+        def call() -> None:
+            while not ends.is_set():
+                seen.update(self.versions_answering(url, 5))
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        try:
+            yield seen
+        finally:
+            ends.set()
+            thread.join(60)

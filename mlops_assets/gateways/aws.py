@@ -2,6 +2,8 @@
 service by name.
 """
 
+import functools
+import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +19,8 @@ otherwise."""
 CONNECT_TIMEOUT = 10
 READ_TIMEOUT = 60.0
 INTERVAL = 1.0
+_LOCK = threading.Lock()
+"""Clients may be used by threads, but not made by several at once."""
 CREDENTIALS = {
     "aws_access_key_id": "AWS_ACCESS_KEY_ID",
     "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
@@ -59,7 +63,6 @@ def client(
     Raises:
         CloudError: there is no such client, for want of a region for instance.
     """
-    import boto3
     from botocore.config import Config  # type: ignore[import-untyped]
     from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
@@ -74,15 +77,24 @@ def client(
         },
     )
     try:
-        return boto3.session.Session().client(
-            service,
-            region_name=region or usual,
-            endpoint_url=variables.get(own) or variables.get("AWS_ENDPOINT_URL") or None,
-            config=config,
-            **{name: variables[known] for name, known in CREDENTIALS.items() if known in variables},
-        )
+        with _LOCK:
+            return _session().client(
+                service,
+                region_name=region or usual,
+                endpoint_url=variables.get(own) or variables.get("AWS_ENDPOINT_URL") or None,
+                config=config,
+                **{n: variables[known] for n, known in CREDENTIALS.items() if known in variables},
+            )
     except (BotoCoreError, ValueError) as error:
         raise CloudError(f"client of {service}", type(error).__name__, str(error)) from error
+
+
+@functools.cache
+def _session() -> Any:
+    """What clients are made from; it keeps the descriptions of services, which are long."""
+    import boto3
+
+    return boto3.session.Session()
 
 
 def call(client: Any, operation: str, **arguments: Any) -> dict[str, Any]:
