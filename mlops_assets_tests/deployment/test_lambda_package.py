@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,13 @@ def test_a_runtime_names_its_distributions():
     assert {"s3fs", "botocore"} <= {*distributions.needed("onnx", stores=["s3", "file"])}
     with pytest.raises(PackageError, match="no-such-thing is not installed"):
         distributions.collect(["no-such-thing"], Path("nowhere"), Platform.here())
+
+
+def test_what_is_packed_is_what_every_endpoint_needs():
+    """The serving image's list, and what only a function needs."""
+    document = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    group = {*document["dependency-groups"]["endpoint"], "mangum", "typing-extensions"}
+    assert {*distributions.SERVING, "onnxruntime"} == group
 
 
 @pytest.mark.peer
