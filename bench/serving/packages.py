@@ -7,7 +7,8 @@ from pathlib import Path
 
 import environments
 
-from mlops_assets.deployment import distributions, lambda_package
+from mlops_assets.deployment import distributions
+from mlops_assets.deployment.aws_lambda import package as lambda_package
 from mlops_assets.deployment.distributions import Platform
 
 PEER = ("mlflow>=3.17,<3.18", "scikit-learn", "pandas", "numpy")

@@ -1,8 +1,9 @@
 """AWS behind our own words: a client for one service, its errors, and waiting. Knows no stage."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -11,42 +12,58 @@ from mlops_assets.gateways.wait import wait_until
 T = TypeVar("T")
 
 ATTEMPTS = 5
-TIMEOUT = 70
+"""Of one call, when it is throttled, answered with 5xx or not at all; `AWS_MAX_ATTEMPTS` says
+otherwise."""
+CONNECT_TIMEOUT = 10
+READ_TIMEOUT = 70.0
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 class CloudError(Exception):
-    """AWS refused a call, or did not answer.
+    """A call that AWS refuses or does not answer, or something there that does not come about.
 
     Attributes:
-        code: AWS's word for it; empty when there was no answer.
+        operation: what was asked, as boto3 calls it.
+        code: AWS's name of the error; that of boto3's exception when there was no answer.
+        message: AWS's own words.
         said: the answer as boto3 has it; empty when there was none.
     """
 
     def __init__(
         self, operation: str, code: str, message: str, said: Mapping[str, Any] | None = None
     ) -> None:
+        self.operation = operation
         self.code = code
         self.message = message
         self.said = said or {}
-        super().__init__(f"{operation}: {code and f'{code}: '}{message}")
+        super().__init__(f"AWS, {operation}: {message} ({code})")
 
 
 class Service:
     """One service of AWS. Operations are those of boto3, in snake case."""
 
-    def __init__(self, name: str, *, region: str | None, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        region: str | None,
+        variables: Mapping[str, str],
+        read_timeout: float = READ_TIMEOUT,
+    ) -> None:
         """Connect when first asked.
 
         Args:
             name: as boto3 has it.
-            region: None takes that of the environment.
-            environment: AWS's own variables: keys, region, endpoint, attempts.
+            region: None takes that of the variables.
+            variables: the environment: `AWS_REGION`, `AWS_ENDPOINT_URL` and their like. Credentials
+                that are not in it are looked for where boto3 always does.
+            read_timeout: seconds an answer may take.
         """
-        usual = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+        usual = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION")
         self.name = name
         self._region = region or usual
-        self._environment = environment
+        self._variables = variables
+        self._read_timeout = read_timeout
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """The answer of AWS, after as many attempts as are safe.
@@ -58,17 +75,12 @@ class Service:
             answer: dict[str, Any] = getattr(self._client, operation)(**parameters)
         return answer
 
-    def found(self, operation: str, *absent: str, **parameters: Any) -> dict[str, Any] | None:
-        """The answer; None when AWS says with one of these codes that the thing is not there."""
-        try:
-            return self.call(operation, **parameters)
-        except CloudError as error:
-            if error.code in absent:
-                return None
-            raise
-
     def pages(self, operation: str, key: str, **parameters: Any) -> list[Any]:
-        """Everything that a listing gives, page by page, under `key`."""
+        """Everything that a listing gives, page by page, under `key`.
+
+        Raises:
+            CloudError: it refused, or did not answer.
+        """
         with _told(operation):
             pages = self._client.get_paginator(operation).paginate(**parameters)
             return [one for page in pages for one in page[key]]
@@ -76,26 +88,33 @@ class Service:
     @property
     def url(self) -> str:
         """Where the service answers."""
-        with _told("client"):
+        with _told(f"client of {self.name}"):
             return str(self._client.meta.endpoint_url)
 
     @property
     def _client(self) -> Any:
-        keys = tuple(self._environment.get(name) for name in CREDENTIALS)
-        endpoint = self._environment.get("AWS_ENDPOINT_URL")
-        attempts = int(self._environment.get("AWS_MAX_ATTEMPTS") or ATTEMPTS)
-        return client(self.name, self._region, keys, endpoint, attempts)
+        own = f"AWS_ENDPOINT_URL_{self.name.upper().replace('-', '_')}"
+        return _client(
+            self.name,
+            self._region,
+            keys=tuple(self._variables.get(name) for name in CREDENTIALS),
+            endpoint=self._variables.get(own) or self._variables.get("AWS_ENDPOINT_URL") or None,
+            attempts=int(self._variables.get("AWS_MAX_ATTEMPTS") or ATTEMPTS),
+            read_timeout=self._read_timeout,
+        )
 
 
 @lru_cache(maxsize=32)
-def client(
+def _client(
     name: str,
     region: str | None,
+    *,
     keys: tuple[str | None, ...],
     endpoint: str | None,
     attempts: int,
+    read_timeout: float,
 ) -> Any:
-    """May be shared by threads; a service's model takes a second to read."""
+    """May be shared by threads; a service's description takes a second to read."""
     import boto3
     from botocore.config import Config  # type: ignore[import-untyped]
 
@@ -107,7 +126,9 @@ def client(
         region_name=region,
     )
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": attempts}, read_timeout=TIMEOUT
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": attempts},
     )
     return session.client(name, config=config, endpoint_url=endpoint)
 
@@ -121,28 +142,58 @@ def _told(operation: str) -> Iterator[None]:
         yield
     except ClientError as error:
         said = error.response.get("Error", {})
-        code, message = said.get("Code", ""), said.get("Message", "")
+        code, message = str(said.get("Code", "")), str(said.get("Message", "")) or str(error)
         raise CloudError(operation, code, message, error.response) from error
-    except BotoCoreError as error:
-        raise CloudError(operation, "", str(error)) from error
+    except (BotoCoreError, ValueError) as error:  # the latter of an endpoint that is no URL
+        raise CloudError(operation, type(error).__name__, str(error)) from error
 
 
-def wait(
-    condition: Callable[[], T | None],
-    *,
-    timeout: float,
-    interval: float,
-    sleep: Callable[[float], None],
-    late: str,
-) -> T:
-    """The first truthy value of a condition that asks AWS.
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for what takes AWS its time."""
 
-    Raises:
-        CloudError: there is none in time; with `late` for a message.
-    """
-    try:
-        return wait_until(
-            condition, timeout=timeout, interval=interval, clock=time.monotonic, sleep=sleep
-        )
-    except TimeoutError as error:
-        raise CloudError("wait", "Timeout", f"{late} ({error})") from error
+    timeout: float
+    """Seconds."""
+    interval: float
+    """Seconds between two questions."""
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None]
+
+    def until(self, condition: Callable[[], T | None], what: str) -> T:
+        """The first truthy value of `condition`.
+
+        Raises:
+            CloudError: there was none in time; `what` was awaited.
+        """
+        try:
+            return wait_until(
+                condition,
+                timeout=self.timeout,
+                interval=self.interval,
+                clock=lambda: self.now().timestamp(),
+                sleep=self.sleep,
+            )
+        except TimeoutError as error:
+            raise CloudError(what, "TimedOut", str(error)) from error
+
+    def past(self, codes: Collection[str], ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `ask` gives once AWS no longer refuses it with one of these codes.
+
+        Raises:
+            CloudError: another error, or still the same after all the time.
+        """
+        refused: list[CloudError] = []
+
+        def asked() -> dict[str, Any] | None:
+            try:
+                return {"answer": ask()}
+            except CloudError as error:
+                if error.code not in codes:
+                    raise
+                refused.append(error)
+                return None
+
+        try:
+            return dict(self.until(asked, "what is busy")["answer"])
+        except CloudError as error:
+            raise (refused[-1] if error.code == "TimedOut" and refused else error) from error

@@ -73,14 +73,29 @@ class Answer:
     content: dict[str, Any]
     """All of it, as it came."""
 
-    @classmethod
-    def read(cls, content: dict[str, Any]) -> "Answer":
-        """Out of its JSON.
 
-        Raises:
-            KeyError, TypeError, AttributeError: it is no answer of an endpoint of ours.
-        """
-        return cls(
+def body(records: Sequence[Mapping[str, Any]]) -> str:
+    """The request for predictions of these records."""
+    return json.dumps({"dataframe_records": list(records)})
+
+
+def read(url: str, status: int, body: str, request_id: str) -> Answer:
+    """The answer that the body of a response holds.
+
+    Args:
+        url: what was asked, for errors.
+        status: of the response.
+        body: of the response.
+        request_id: by which the endpoint's log names the request; empty when unknown.
+
+    Raises:
+        EndpointError: it refuses, or is not what an endpoint answers.
+    """
+    if status >= 300:
+        raise refusal(url, status, body, request_id)
+    try:
+        content = json.loads(body)
+        return Answer(
             predictions=content["predictions"],
             probabilities=content.get("probabilities", []),
             classes=content.get("classes", []),
@@ -90,6 +105,21 @@ class Answer:
             explanations=content.get("explanations"),
             content=content,
         )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        said = f"{error!r} in {body[:SHOWN]}"
+        raise EndpointError(
+            url, status=status, reason="", message=said, request_id=request_id
+        ) from error
+
+
+def refusal(url: str, status: int | None, body: str, request_id: str) -> EndpointError:
+    """What a response says that is no answer; arguments as of `read`."""
+    try:
+        content = json.loads(body) if status != 200 else {}
+        reason, message = str(content["error"]), str(content["message"])
+    except (ValueError, KeyError, TypeError):
+        reason, message = "", body[:SHOWN]
+    return EndpointError(url, status=status, reason=reason, message=message, request_id=request_id)
 
 
 class Client:
@@ -148,8 +178,7 @@ class Client:
         Raises:
             EndpointError: there is no answer, or a refusal.
         """
-        body = json.dumps({"dataframe_records": list(records)}).encode()
-        return self.ask(body, explain=explain, probe=probe)
+        return self.ask(body(records).encode(), explain=explain, probe=probe)
 
     def ask(
         self, body: bytes, *, media: str = JSON, explain: bool = False, probe: bool = False
@@ -158,10 +187,7 @@ class Client:
         headers = {"content-type": media, **({PROBE_HEADER: "1"} if probe else {})}
         path = "/invocations?explain=true" if explain else "/invocations"
         response = self._send("POST", path, content=body, headers=headers)
-        try:
-            return Answer.read(response.json())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._error(response, f"{error!r} in {response.text[:SHOWN]}") from error
+        return read(self.url, response.status_code, response.text, _request_id(response))
 
     def ready(self) -> bool:
         """Whether it is there and would answer."""
@@ -181,7 +207,7 @@ class Client:
         try:
             content: dict[str, Any] = response.json()
         except ValueError as error:
-            raise self._error(response, response.text[:SHOWN]) from error
+            raise self._error(response) from error
         return content
 
     def metrics(self) -> str:
@@ -216,7 +242,7 @@ class Client:
             else:
                 if response.status_code < 300:
                     return response
-                error = self._error(response, response.text[:SHOWN])
+                error = self._error(response)
                 asked = _retry_after(response)
             if left == 0 or error.status not in (None, *PASSING):
                 raise error
@@ -228,19 +254,12 @@ class Client:
         message = str(error) or repr(error)
         return EndpointError(self.url, status=None, reason=reason, message=message, request_id="")
 
-    def _error(self, response: "httpx.Response", text: str) -> EndpointError:
-        try:
-            content = response.json() if response.status_code != 200 else {}
-            reason, message = str(content["error"]), str(content["message"])
-        except (ValueError, KeyError, TypeError):
-            reason, message = "", text
-        return EndpointError(
-            self.url,
-            status=response.status_code,
-            reason=reason,
-            message=message,
-            request_id=response.headers.get("x-request-id", ""),
-        )
+    def _error(self, response: "httpx.Response") -> EndpointError:
+        return refusal(self.url, response.status_code, response.text, _request_id(response))
+
+
+def _request_id(response: "httpx.Response") -> str:
+    return str(response.headers.get("x-request-id", ""))
 
 
 def _retry_after(response: "httpx.Response") -> float:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlops_assets.deployment import distributions, lambda_package
+from mlops_assets.deployment import distributions
+from mlops_assets.deployment.aws_lambda import package as lambda_package
 from mlops_assets.deployment.distributions import PackageError, Platform
 from mlops_assets.monitoring import views
 from mlops_assets.serving import bundle
@@ -113,6 +115,13 @@ def test_a_runtime_names_its_distributions():
         distributions.collect(["no-such-thing"], Path("nowhere"), Platform.here())
 
 
+def test_what_is_packed_is_what_every_endpoint_needs():
+    """The serving image's list, and what only a function needs."""
+    document = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    group = {*document["dependency-groups"]["endpoint"], "mangum", "typing-extensions"}
+    assert {*distributions.SERVING, "onnxruntime"} == group
+
+
 @pytest.mark.peer
 def test_another_platform_gets_wheels_of_the_same_versions(tmp_path):
     machine = "arm64" if Platform.here().machine == "x86_64" else "x86_64"
@@ -129,7 +138,7 @@ def test_another_platform_gets_wheels_of_the_same_versions(tmp_path):
 
 def test_building_needs_nothing_heavy():
     """The module itself; what it packs is only read."""
-    code = "import sys, mlops_assets.deployment.lambda_package; print(*sys.modules)"
+    code = "import sys, mlops_assets.deployment.aws_lambda.package; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ
     )

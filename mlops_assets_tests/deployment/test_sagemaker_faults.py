@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import xform_name
 
 from mlops_assets.deployment.rollout import RolloutError
 from mlops_assets.deployment.targets.base import TargetError
-from mlops_assets.gateways import aws as gateway
+from mlops_assets.gateways.aws import Service
 from mlops_assets_tests.builders import Built, make_bundle
 from mlops_assets_tests.deployment import sagemaker_site
 from mlops_assets_tests.deployment.sagemaker_site import Site
@@ -128,7 +129,7 @@ def test_whenever_the_process_dies_the_next_rollout_converges(
     faults = Faults(light, builts, MODES[mode])
     for index, place in enumerate(faults.rehearsed(reads=False)):
         before, version = faults.live, 3 - faults.live
-        with killed(light, place), pytest.raises(KilledError):
+        with killed(place), pytest.raises(KilledError):
             faults.deploy(version)
         faults.assert_served(place)
         faults.deploy(version if index % 2 else before)
@@ -147,24 +148,15 @@ def test_what_passes_within_seconds_is_not_even_noticed(light: Site, builts: Pai
 
 
 @contextmanager
-def killed(site: Site, place: Place) -> Iterator[None]:
+def killed(place: Place) -> Iterator[None]:
     """The process is gone before that call is sent."""
-    operation, left = place[0], itertools.count(1)
+    operation, turns, call = xform_name(place[0]), itertools.count(1), Service.call
 
-    def send(event_name: str, **_: Any) -> None:
-        if event_name.rpartition(".")[2] == operation and next(left) == place[1]:
-            raise KilledError(operation)
+    def dying(self: Service, asked: str, **parameters: Any) -> dict[str, Any]:
+        if asked == operation and next(turns) == place[1]:
+            raise KilledError(asked)
+        return call(self, asked, **parameters)
 
-    variables = site.variables
-    keys = tuple(variables.get(name) for name in gateway.CREDENTIALS)
-    endpoint, attempts = variables["AWS_ENDPOINT_URL"], int(variables["AWS_MAX_ATTEMPTS"])
-    clients = [
-        gateway.client(name, variables["AWS_REGION"], keys, endpoint, attempts) for name in SERVICES
-    ]
-    for client in clients:
-        client.meta.events.register("before-send", send)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Service, "call", dying)
         yield
-    finally:
-        for client in clients:
-            client.meta.events.unregister("before-send", send)

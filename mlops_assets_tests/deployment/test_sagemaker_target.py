@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from mlops_assets.deployment import sagemaker_requests as requests
 from mlops_assets.deployment.rollout import RolloutError
-from mlops_assets.deployment.sagemaker_requests import Record
+from mlops_assets.deployment.sagemaker import requests
+from mlops_assets.deployment.sagemaker.requests import Record
 from mlops_assets.deployment.spec import DeploymentSpec, RolloutSpec
 from mlops_assets.deployment.targets.base import TargetError
 from mlops_assets.deployment.targets.sagemaker import SageMaker

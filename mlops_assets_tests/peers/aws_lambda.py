@@ -26,6 +26,7 @@ from mlops_assets_tests.peers import emulator
 from mlops_assets_tests.peers.aws import Answer, Aws, AwsError
 from mlops_assets_tests.peers.aws_call import Call
 from mlops_assets_tests.peers.aws_lambda_control import Control
+from mlops_assets_tests.peers.aws_lambda_metrics import Metrics
 from mlops_assets_tests.peers.emulator import Environment, Function, Said
 from mlops_assets_tests.peers.s3 import REGION
 
@@ -60,6 +61,7 @@ class Lambdas:
         self._random = random.Random(self.seed)
         self._runtime = emulator.runtime(self.folder / "runtime")
         self.control = Control(self)
+        self.metrics = Metrics(self)
         self.aws.answers["lambda", "Invoke"] = self._invoke_call
 
     @property
@@ -78,7 +80,9 @@ class Lambdas:
         function = self._chosen(name, qualifier)
         environment = self._taken(function)
         try:
-            return function.version, environment.invoke(payload, **rest)
+            said = environment.invoke(payload, **rest)
+            self.metrics.count(function, qualifier, said)
+            return function.version, said
         except OSError as error:
             raise AwsError("ServiceException", f"{function.name}: {error!r}", 500) from error
         finally:
@@ -174,12 +178,15 @@ class Lambdas:
     def _taken(self, function: Function) -> Environment:
         """An idle environment of the function, or a new one."""
         with self._lock:
+            self._refuse_beyond_reserved(function)
+            for gone in [one for one in self.environments if not one.runs()]:
+                self.environments.remove(gone)
             idle = [e for e in self.environments if id(e) not in self._busy]
             same = [e for e in idle if e.function == function]
             if same:
                 self._busy.add(id(same[0]))
                 return same[0]
-            self._make_room(function, idle)
+            self._make_room(idle)
             folder = self.folder / "environments" / str(next(self._count))
             made = Environment(self.binary, self._runtime, function, folder)
             self.starts += 1
@@ -187,7 +194,7 @@ class Lambdas:
             self._busy.add(id(made))
             return made
 
-    def _make_room(self, function: Function, idle: list[Environment]) -> None:
+    def _refuse_beyond_reserved(self, function: Function) -> None:
         running = [e for e in self.environments if e.function.name == function.name]
         busy = [e for e in running if id(e) in self._busy]
         reserved = self.backend.get_function_concurrency(function.name)
@@ -197,6 +204,8 @@ class Lambdas:
                 "Rate Exceeded.",
                 Reason="ReservedFunctionConcurrentInvocationLimitExceeded",
             )
+
+    def _make_room(self, idle: list[Environment]) -> None:
         if len(self.environments) < self.concurrency:
             return
         if not idle:

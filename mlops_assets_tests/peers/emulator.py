@@ -183,6 +183,10 @@ class Environment:
         body, failed = _judged(status, body, text)
         return Said(body, failed, text, time.monotonic() - began)
 
+    def runs(self) -> bool:
+        """Whether the emulator is still there."""
+        return self._process.poll() is None
+
     def pids(self) -> list[int]:
         """The runtime's processes."""
         found = []

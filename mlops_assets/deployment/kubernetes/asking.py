@@ -1,6 +1,5 @@
 """Questions to single pods, by the API server's proxy: from inside the cluster and outside."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from mlops_assets.deployment.kubernetes.objects import RELEASE, VERSION
 from mlops_assets.deployment.kubernetes.standing import Standing
 from mlops_assets.deployment.targets.base import TargetError
 from mlops_assets.gateways.kubernetes import ClusterError, Reply
+from mlops_assets.serving import client
 from mlops_assets.serving.client import JSON, PROBE_HEADER, Answer, EndpointError
 
 Json = dict[str, Any]
@@ -54,7 +54,7 @@ def ask(
     headers = {"content-type": JSON, PROBE_HEADER: "1"}
     if key is not None:
         headers["x-api-key"] = key
-    body = json.dumps({"dataframe_records": list(records)}).encode()
+    body = client.body(records).encode()
     try:
         reply = standing.cluster.ask(
             name, _port(pods[0]), "/invocations", body=body, headers=headers
@@ -71,23 +71,7 @@ def _port(pod: Json) -> int:
 def _answer(pod: str, reply: Reply) -> Answer:
     if reply.said is not None:
         raise _silence(pod, reply.message)
-    if reply.status == 200:
-        try:
-            return Answer.read(json.loads(reply.body))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _refusal(pod, reply, "", repr(error)) from error
-    try:
-        content = json.loads(reply.body)
-        reason, message = str(content["error"]), str(content["message"])
-    except (ValueError, KeyError, TypeError):
-        reason, message = "", reply.message
-    raise _refusal(pod, reply, reason, message)
-
-
-def _refusal(pod: str, reply: Reply, reason: str, message: str) -> EndpointError:
-    return EndpointError(
-        f"pod {pod}", status=reply.status, reason=reason, message=message, request_id=""
-    )
+    return client.read(f"pod {pod}", reply.status, reply.body.decode(errors="replace"), "")
 
 
 def _silence(pod: str, message: str) -> EndpointError:

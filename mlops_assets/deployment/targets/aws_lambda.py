@@ -1,118 +1,79 @@
-"""A function on AWS Lambda: each version published, an alias that callers use between them."""
+"""AWS Lambda: a function per experiment, a published version per version of ours, one alias."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
-from pydantic import Field
-
-from mlops_assets.deployment import lambda_package
+from mlops_assets.deployment.aws_lambda import alias as lambda_alias
+from mlops_assets.deployment.aws_lambda import code as lambda_code
+from mlops_assets.deployment.aws_lambda import events as lambda_events
+from mlops_assets.deployment.aws_lambda import metrics as lambda_metrics
+from mlops_assets.deployment.aws_lambda import standing as lambda_standing
+from mlops_assets.deployment.aws_lambda.alias import Alias, Standing
+from mlops_assets.deployment.aws_lambda.function import NOT_YET, Function
+from mlops_assets.deployment.aws_lambda.spec import LambdaSpec, name_of
 from mlops_assets.deployment.distributions import PackageError
-from mlops_assets.deployment.lambda_alias import Alias
-from mlops_assets.deployment.lambda_function import Function, Published
-from mlops_assets.deployment.lambda_package import Package
 from mlops_assets.deployment.targets.base import (
     Manifest,
-    Release,
-    Target,
     TargetContext,
     TargetError,
     Traffic,
 )
-from mlops_assets.gateways.aws import CloudError, Service
+from mlops_assets.gateways.aws import READ_TIMEOUT, CloudError, Patience, Service
 from mlops_assets.gateways.records import Endpoint
+from mlops_assets.serving import client
 from mlops_assets.serving.bundle import BundleError
-from mlops_assets.serving.client import Answer
-from mlops_assets.serving.recording import Recording
+from mlops_assets.serving.client import Answer, EndpointError
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+INTERVAL = 1.0
+"""Seconds between two questions for what takes Lambda its time."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class AwsLambda(Target):
-    """An endpoint on AWS Lambda, reached by a function URL."""
+def told(method: Callable[P, R]) -> Callable[P, R]:
+    """What AWS or the package refuses, as the contract has it."""
 
-    splits: ClassVar[bool] = True
-    needs_archive: ClassVar[bool] = False
+    @wraps(method)
+    def telling(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except (CloudError, PackageError, BundleError) as error:
+            raise TargetError(str(error)) from error
+
+    return telling
+
+
+class AwsLambda(LambdaSpec):
+    """A function on AWS Lambda, for traffic that comes and goes."""
 
     kind: Literal["aws_lambda"]
     """`aws_lambda`."""
-    role: str = Field(pattern=r"^arn:[\w-]+:iam::\d{12}:role/.+$")
-    """ARN of the role that the function runs under."""
-    region: str | None = None
-    """By default that of the environment."""
-    image: str | None = None
-    """URI of a container image in ECR with the model baked in, instead of a zip made here."""
-    runtime: Literal["python3.12"] = "python3.12"
-    """Python of the function; the libraries need a newer system than that of python3.11."""
-    architecture: Literal["x86_64", "arm64"] = "x86_64"
-    """Processor of the function."""
-    memory_mb: int = Field(default=1024, ge=128, le=10_240)
-    """Megabytes; the share of a processor grows with them."""
-    timeout_s: int = Field(default=30, ge=1, le=900)
-    """Seconds a request may take."""
-    reserved_concurrency: int | None = Field(default=None, ge=1, le=100_000)
-    """Requests that may be answered at the same time, at most. None: what the account has left."""
-    provisioned_concurrency: int | None = Field(default=None, ge=1, le=10_000)
-    """Instances kept warm. None: the first request of each instance waits for its start."""
-    callers: Literal["iam", "public"] = "iam"
-    """Who may use the function URL: those whom AWS's permissions allow, or everybody, who needs a
-    key where `key_env` is set."""
-    bucket: str | None = Field(default=None, pattern=r"^[a-z0-9.-]{3,63}$")
-    """For zips that are too large to be sent with a call."""
-    pass_on: tuple[Name, ...] = ()
-    """Variables of the environment of deployments that the function gets too."""
-    startup_timeout_s: float = Field(default=300.0, ge=1, le=3600)
-    """Seconds a new version has until it answers."""
 
-    def render(self, release: Release, context: TargetContext) -> Manifest:
-        recording = _recorded(release.recording)
-        return {
-            "experiment": release.experiment,
-            "version": release.version,
-            "bundle_digest": release.bundle_digest,
-            "function": function_name(release.experiment),
-            "role": self.role,
-            "image": self.image,
-            "runtime": self.runtime,
-            "architecture": self.architecture,
-            "memory_mb": self.memory_mb,
-            "timeout_s": self.timeout_s,
-            "reserved_concurrency": self.reserved_concurrency,
-            "provisioned_concurrency": self.provisioned_concurrency,
-            "callers": self.callers,
-            "environment": {
-                "MLOPS_VERSION": str(release.version),
-                "MLOPS_BUNDLE_DIGEST": release.bundle_digest,
-                **({} if recording is None else {"MLOPS_RECORDING": recording}),
-            },
-            "pass_on": list(self.pass_on),
-            "key_env": self.key_env,
-        }
-
+    @told
     def apply(self, manifest: Manifest, bundle: Path, context: TargetContext) -> None:
-        function, mark = (
-            self._function(manifest["experiment"], context),
-            self._mark(manifest, context),
-        )
-        secrets = self._secrets(context)
-        with _told(), TemporaryDirectory() as folder:
-            if function.find(mark) is None:
-                try:
-                    target = Path(folder) / "function.zip"
-                    package = None if self.image else self.package(manifest, bundle, target)
-                except (PackageError, BundleError) as error:
-                    raise TargetError(f"the function's package cannot be built: {error}") from error
-                function.publish(manifest, package, secrets, mark, bucket=self.bucket)
-            published = function.find(mark)
-            if published is None:
-                raise TargetError(f"{manifest['function']} was published and is not there")
-            function.warm(published, manifest["provisioned_concurrency"])
+        """Publish the candidate, which nobody is led to, and have it answer once."""
+        function = self._function(manifest["experiment"], context)
+        self.key(context)
+        variables = lambda_code.variables(manifest, context)
+        there = function.ours(manifest["experiment"]) is not None
+        found = lambda_standing.of(manifest, function.published() if there else [], variables)
+        if found is None:
+            settings = lambda_code.settings(manifest, variables, context.now().isoformat())
+            with lambda_code.packed(manifest, bundle, context) as (code, sha256):
+                function.put(code, settings, manifest["experiment"])
+            found = function.publish(lambda_code.description(manifest), sha256)
+        function.await_active(found.number)
+        _make_room(function, manifest["reserved_concurrency"])
+        function.provision(found.number, manifest["provisioned_concurrency"])
+        event = lambda_events.event("GET", "/v2/health/ready", "", {})
+        answer = lambda_events.response(function.invoke(found.number, event, NOT_YET))
+        if answer.status != 200:
+            raise TargetError(f"version {manifest['version']} is not ready: {answer.body[:300]}")
 
+    @told
     def ask(
         self,
         experiment: str,
@@ -121,133 +82,169 @@ class AwsLambda(Target):
         context: TargetContext,
     ) -> Answer:
         function = self._function(experiment, context)
-        with _told():
-            found = [one for one in function.versions() if one.version == version]
-            if not found:
-                raise TargetError(f"version {version} of {experiment} is not on Lambda")
-            body = json.dumps({"dataframe_records": list(records)})
-            return function.ask(found[-1], body, self.key(context))
+        found = [one for one in function.published() if one.version == version]
+        if not found:
+            raise TargetError(f"version {version} of {experiment} is not on Lambda")
+        headers = {"content-type": client.JSON, client.PROBE_HEADER: "1"}
+        if (key := self.key(context)) is not None:
+            headers["authorization"] = f"Bearer {key}"
+        event = lambda_events.event("POST", "/invocations", client.body(records), headers)
+        url = f"{function.name}:{found[-1].number}"
+        try:
+            said = lambda_events.response(function.invoke(found[-1].number, event))
+        except CloudError as error:
+            if error.operation != "invoke" or not error.code.startswith("failed"):
+                raise
+            raise EndpointError(
+                url, status=502, reason=error.code, message=error.message, request_id=""
+            ) from error
+        except ValueError as error:
+            raise EndpointError(
+                url, status=200, reason="", message=str(error), request_id=""
+            ) from error
+        return client.read(url, said.status, said.body, said.request_id)
 
+    @told
     def shift(self, manifest: Manifest, share: float, context: TargetContext) -> float:
-        function, mark = (
-            self._function(manifest["experiment"], context),
-            self._mark(manifest, context),
-        )
-        with _told():
-            published = function.find(mark)
-            if published is None:
-                raise TargetError(f"version {manifest['version']} is not on Lambda")
-            Alias(function).route(published, share, manifest)
-        return share
+        function = self._function(manifest["experiment"], context)
+        candidate = lambda_standing.of(manifest, function.published())
+        if candidate is None:
+            raise TargetError(f"version {manifest['version']} was not brought up")
+        alias = lambda_alias.read(function)
+        standing = Standing() if alias is None else alias.standing
+        if standing.stable is None:
+            if share > 0:
+                lambda_alias.point(function, Alias(candidate.number, {}, standing))
+                lambda_alias.listen(function, manifest["auth"])
+            else:
+                lambda_alias.remove(function)
+            return 1.0 if share > 0 else 0.0
+        if candidate.number == standing.stable or share == 0:
+            wanted = Alias(standing.stable, {}, standing)
+        elif share < 1:
+            wanted = Alias(standing.stable, {candidate.number: share}, standing)
+        else:
+            wanted = Alias(candidate.number, {standing.stable: 0.0}, standing)
+        lambda_alias.point(function, wanted)
+        return wanted.shares.get(candidate.number, 0.0)
 
+    @told
     def settle(self, manifest: Manifest, context: TargetContext) -> Endpoint:
-        function, mark = (
-            self._function(manifest["experiment"], context),
-            self._mark(manifest, context),
-        )
-        with _told():
-            published = function.find(mark)
-            if published is None:
-                raise TargetError(f"version {manifest['version']} is not on Lambda")
-            Alias(function).settle(published, manifest, context.now())
-            found = Alias(function).observe()
-        if found is None:
-            raise TargetError(f"{manifest['function']} has no alias after it was settled")
-        return found
+        experiment = manifest["experiment"]
+        function = self._function(experiment, context)
+        published = function.published()
+        candidate, alias = lambda_standing.of(manifest, published), lambda_alias.read(function)
+        if candidate is None or alias is None:
+            raise TargetError(f"version {manifest['version']} is not on Lambda, to be settled")
+        standing = alias.standing
+        if candidate.number != standing.stable or standing.stopped:
+            standing = lambda_standing.succeeding(standing, candidate, published, context.now())
+        if standing != alias.standing or not alias.alone:
+            lambda_alias.point(function, Alias(candidate.number, {}, standing))
+        lambda_alias.listen(function, manifest["auth"])
+        lambda_standing.clear(function, published, keep={candidate.number, standing.kept})
+        function.reserve(manifest["reserved_concurrency"])
+        if standing.kept is not None:
+            function.provision(standing.kept, None)
+        return self._there(experiment, context)
 
+    @told
     def rollback(self, manifest: Manifest, context: TargetContext) -> Endpoint | None:
-        function, mark = (
-            self._function(manifest["experiment"], context),
-            self._mark(manifest, context),
-        )
-        with _told():
-            Alias(function).give_back(mark)
-            return Alias(function).observe()
+        experiment = manifest["experiment"]
+        function = self._function(experiment, context)
+        if function.ours(experiment) is None:
+            return None
+        alias = lambda_alias.read(function)
+        if alias is None or alias.standing.stable is None:
+            function.remove()  # it was made for the candidate
+            return None
+        published, stable = function.published(), alias.standing.stable
+        candidate = lambda_standing.of(manifest, published)
+        if candidate is not None and candidate.number != stable:
+            if not alias.alone:
+                lambda_alias.point(function, alias.back())
+            kept = {alias.standing.kept} - {candidate.number}
+            lambda_standing.clear(function, published, keep={stable, *kept})
+        if alias.standing.stopped:
+            lambda_standing.stop(function, published)
+        return self._there(experiment, context)
 
+    @told
     def measure(
         self, experiment: str, slower_than: float, context: TargetContext
     ) -> Mapping[int, Traffic]:
-        with _told():
-            return Alias(self._function(experiment, context)).measure(slower_than, context.now())
-
-    def observe(self, experiment: str, context: TargetContext) -> Endpoint | None:
-        with _told():
-            return Alias(self._function(experiment, context)).observe()
-
-    def serves(self, manifest: Manifest, context: TargetContext) -> Endpoint | None:
-        function, mark = (
-            self._function(manifest["experiment"], context),
-            self._mark(manifest, context),
-        )
-        with _told():
-            return Alias(function).observe() if Alias(function).is_settled(mark) else None
-
-    def retire(self, experiment: str, context: TargetContext) -> Endpoint | None:
         function = self._function(experiment, context)
-        with _told():
-            Alias(function).stop()
-            return Alias(function).observe()
+        # Of two with the same version of ours, the newer one.
+        numbers = {one.version: one for one in function.published() if one.version}
+        if not numbers:
+            return {}
+        found = lambda_metrics.read(
+            Service("cloudwatch", region=self.region, variables=context.variables),
+            function.name,
+            [one.number for one in numbers.values()],
+            slower_than=slower_than,
+            since=max(one.when for one in numbers.values()),
+            now=context.now(),
+        )
+        return {version: found[one.number] for version, one in numbers.items()}
+
+    @told
+    def observe(self, experiment: str, context: TargetContext) -> Endpoint | None:
+        function = self._function(experiment, context)
+        alias = lambda_alias.read(function)
+        if alias is None or alias.standing.stable is None:
+            return None
+        return lambda_standing.endpoint(experiment, function, alias, function.published())
+
+    @told
+    def serves(self, manifest: Manifest, context: TargetContext) -> Endpoint | None:
+        function = self._function(manifest["experiment"], context)
+        alias = lambda_alias.read(function)
+        if alias is None or not alias.alone:
+            return None
+        published = function.published()
+        found = lambda_standing.of(manifest, published, lambda_code.variables(manifest, context))
+        if found is None or found.number != alias.standing.stable:
+            return None
+        seen = lambda_standing.endpoint(manifest["experiment"], function, alias, published)
+        address = lambda_alias.address(function)
+        open_as_asked = address is not None and address[1] == manifest["auth"]
+        return seen if seen.state == "live" and open_as_asked else None
+
+    @told
+    def retire(self, experiment: str, context: TargetContext) -> Endpoint | None:
+        """Let nothing run any more: the function stays, with what it is to be brought back."""
+        function = self._function(experiment, context)
+        if function.ours(experiment) is None:
+            return None
+        alias = lambda_alias.read(function)
+        if alias is None or alias.standing.stable is None:
+            function.remove()  # nothing was ever settled
+            return None
+        lambda_alias.point(function, alias.back(stopped=True))
+        lambda_standing.stop(function, function.published())
+        return self._there(experiment, context)
 
     def _function(self, experiment: str, context: TargetContext) -> Function:
-        environment = {**context.variables, **context.environment}
-        services = {
-            name: Service(name, region=self.region, environment=environment)
-            for name in ("lambda", "cloudwatch", "s3")
-        }
-        return Function(
-            experiment,
-            function_name(experiment),
-            services,
-            sleep=context.sleep,
-            patience=self.startup_timeout_s,
+        lambdas = Service(
+            "lambda",
+            region=self.region,
+            variables=context.variables,
+            read_timeout=max(READ_TIMEOUT, self.timeout_s + 30.0),
         )
+        patience = Patience(self.startup_timeout_s, INTERVAL, context.now, context.sleep)
+        return Function(lambdas, name_of(experiment), patience)
 
-    def _secrets(self, context: TargetContext) -> dict[str, str]:
-        """Variables of the function that stand in no manifest."""
-        passed = {
-            name: context.variables[name] for name in self.pass_on if name in context.variables
-        }
-        if missing := [name for name in self.pass_on if name not in passed]:
-            raise TargetError(f"pass_on: the environment variable {missing[0]} is not set")
-        if self.key(context) is not None:
-            passed["MLOPS_KEYS"] = context.variables[str(self.key_env)]
-        # What the S3 client of the function needs to find a store that is not AWS's own.
-        return {**context.environment, **passed}
-
-    def _mark(self, manifest: Manifest, context: TargetContext) -> Published:
-        """What the version is known by on AWS; another secret is another version."""
-        content = json.dumps([manifest, self._secrets(context)], sort_keys=True)
-        fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
-        return Published("", manifest["version"], manifest["bundle_digest"], fingerprint, "")
-
-    def package(self, manifest: Manifest, bundle: Path, target: Path) -> Package:
-        """The function's code with the bundle in it, written to `target`.
-
-        Raises:
-            PackageError: it cannot be built.
-            BundleError: the bundle is not intact.
-        """
-        where = lambda_package.platform_of(self.runtime, self.architecture)
-        stores = ("s3",) if "s3://" in manifest["environment"].get("MLOPS_RECORDING", "") else ()
-        return lambda_package.build(target, bundle, where=where, stores=stores)
+    def _there(self, experiment: str, context: TargetContext) -> Endpoint:
+        found = self.observe(experiment, context)
+        if found is None:
+            raise TargetError(f"{name_of(experiment)} is gone from Lambda")
+        return found
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """What AWS refused, as an error of the target."""
-    try:
-        yield
-    except CloudError as error:
-        raise TargetError(f"AWS: {error}") from error
-
-
-def _recorded(recording: Recording) -> str | None:
-    """For the function's environment; None when the store is a folder it cannot reach."""
-    urls = (recording.profiles_url, recording.log_url)
-    if not any(url and "://" in url for url in urls):
-        return None
-    return json.dumps(asdict(recording), sort_keys=True)
-
-
-def function_name(experiment: str) -> str:
-    return f"mlops-{experiment.replace('_', '-')}"
+def _make_room(function: Function, wanted: int | None) -> None:
+    """For a candidate beside the stable version, which is to lose none of its own; what was stopped
+    runs again."""
+    there = function.reserved()
+    if there is not None and (wanted is None or wanted > there):
+        function.reserve(wanted)

@@ -9,10 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mlops_assets.deployment import sagemaker_requests as requests
-from mlops_assets.deployment import sagemaker_traffic as traffic
-from mlops_assets.deployment.sagemaker_account import INTERVAL, Account, weights_of
-from mlops_assets.deployment.sagemaker_standing import Standing, Wanted
+from mlops_assets.deployment.sagemaker import metrics, requests
+from mlops_assets.deployment.sagemaker.account import INTERVAL, Account, weights_of
+from mlops_assets.deployment.sagemaker.standing import Standing, Wanted
 from mlops_assets.deployment.targets.base import (
     Manifest,
     Release,
@@ -22,9 +21,10 @@ from mlops_assets.deployment.targets.base import (
     Traffic,
 )
 from mlops_assets.experiment.spec import Spec
-from mlops_assets.gateways.aws import CloudError
+from mlops_assets.gateways.aws import CloudError, Patience
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.gateways.wait import wait_until
+from mlops_assets.serving import client
 from mlops_assets.serving.client import Answer
 
 PATIENCE = 1800
@@ -168,8 +168,7 @@ class SageMaker(Target):
             place = there.place_of(version)
             if place is None:
                 raise TargetError(f"version {version} of {experiment} is not on SageMaker")
-            body = json.dumps({"dataframe_records": list(records)}).encode()
-            return there.account.ask(*place, body)
+            return there.account.ask(*place, client.body(records).encode())
 
     def shift(self, manifest: Manifest, share: float, context: TargetContext) -> float:
         with self._there(manifest["experiment"], context) as there:
@@ -224,7 +223,7 @@ class SageMaker(Target):
                 return {}
             if there.current != there.stable_config:
                 self._heed_alarms(there)
-            found = traffic.measured(
+            found = metrics.measured(
                 there.account.cloudwatch,
                 there.name,
                 there.shares,
@@ -259,12 +258,13 @@ class SageMaker(Target):
         self, experiment: str, context: TargetContext, *, waits: bool = True
     ) -> Iterator[Standing]:
         """How things stand; what AWS refuses is a `TargetError`."""
-        patience = self.startup_timeout_s + PATIENCE + 2 * self.bake_s
-        account = Account(self.region, context.variables, patience=patience, sleep=context.sleep)
+        timeout = self.startup_timeout_s + PATIENCE + 2 * self.bake_s
+        patience = Patience(timeout, INTERVAL, context.now, context.sleep)
+        account = Account(self.region, context.variables, patience)
         try:
             yield Standing.look(account, experiment, waits=waits)
         except CloudError as error:
-            raise TargetError(f"{experiment} on SageMaker: {error}") from error
+            raise TargetError(str(error)) from error
 
     def _wanted(self, manifest: Manifest, there: Standing, context: TargetContext) -> Wanted:
         values = {name: context.variables.get(name, "") for name in manifest["environment"]}
@@ -293,5 +293,5 @@ class SageMaker(Target):
             raise
 
     def _heed_alarms(self, there: Standing) -> None:
-        if on := traffic.alarming(there.account.cloudwatch, self.alarms):
+        if on := metrics.alarming(there.account.cloudwatch, self.alarms):
             raise TargetError(f"CloudWatch alarms are on: {', '.join(on)}")

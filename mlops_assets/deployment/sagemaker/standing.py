@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from mlops_assets.deployment import sagemaker_requests as requests
-from mlops_assets.deployment.sagemaker_account import Account, weights_of
-from mlops_assets.deployment.sagemaker_requests import Json, Record
+from mlops_assets.deployment.sagemaker import requests
+from mlops_assets.deployment.sagemaker.account import Account, weights_of
+from mlops_assets.deployment.sagemaker.requests import Json, Record
 from mlops_assets.deployment.targets.base import Manifest, TargetError
 from mlops_assets.gateways.records import Endpoint
 

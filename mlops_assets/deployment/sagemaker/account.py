@@ -3,14 +3,14 @@
 Knows endpoints, configurations and models by their names; what they are for is decided elsewhere.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mlops_assets.deployment.sagemaker_requests import Json, Record, is_ours
+from mlops_assets.deployment.sagemaker.requests import Json, Record, is_ours
 from mlops_assets.deployment.targets.base import TargetError
-from mlops_assets.gateways.aws import CloudError, Service, wait
-from mlops_assets.serving.client import PROBE_HEADER, SHOWN, Answer, EndpointError
+from mlops_assets.gateways.aws import CloudError, Patience, Service
+from mlops_assets.serving import client
+from mlops_assets.serving.client import PROBE_HEADER, Answer
 
 BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 INTERVAL = 5.0
@@ -20,26 +20,19 @@ class Account:
     """Everything of ours in one region."""
 
     def __init__(
-        self,
-        region: str | None,
-        environment: Mapping[str, str],
-        *,
-        patience: float,
-        sleep: Callable[[float], None],
+        self, region: str | None, variables: Mapping[str, str], patience: Patience
     ) -> None:
         """Connect when first asked.
 
         Args:
-            region: None takes that of the environment.
-            environment: AWS's own variables.
-            patience: seconds that an endpoint may take to become what it was asked to be.
-            sleep: waits.
+            region: None takes that of the variables.
+            variables: of the environment, AWS's own among them.
+            patience: with an endpoint that becomes what it was asked to be.
         """
-        self._sagemaker = Service("sagemaker", region=region, environment=environment)
-        self._runtime = Service("sagemaker-runtime", region=region, environment=environment)
-        self.cloudwatch = Service("cloudwatch", region=region, environment=environment)
+        self._sagemaker = Service("sagemaker", region=region, variables=variables)
+        self._runtime = Service("sagemaker-runtime", region=region, variables=variables)
+        self.cloudwatch = Service("cloudwatch", region=region, variables=variables)
         self._patience = patience
-        self._sleep = sleep
 
     def url(self, name: str) -> str:
         return f"{self._runtime.url}/endpoints/{name}/invocations"
@@ -54,10 +47,8 @@ class Account:
             found = self.endpoint(name)
             return [found] if found is None or found["EndpointStatus"] not in BUSY else None
 
-        late = f"the endpoint {name} is still being changed"
-        return wait(idle, timeout=self._patience, interval=INTERVAL, sleep=self._sleep, late=late)[
-            0
-        ]
+        (found,) = self._patience.until(idle, f"the endpoint {name} to be changed")
+        return found
 
     def config(self, name: str) -> Json | None:
         return self._found("describe_endpoint_config", EndpointConfigName=name)
@@ -188,13 +179,11 @@ class Account:
         except CloudError as error:
             if error.code != "ModelError":
                 raise
-            raise _refusal(url, error) from error
-        said = answer["Body"].read()
-        try:
-            return Answer.read(json.loads(said))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            shown = f"{error!r} in {said[:SHOWN].decode(errors='replace')}"
-            raise EndpointError(url, status=200, reason="", message=shown, request_id="") from error
+            said = error.said
+            status = said.get("OriginalStatusCode") or None
+            text = str(said.get("OriginalMessage", error.message))
+            raise client.refusal(url, status, text, "") from error
+        return client.read(url, 200, answer["Body"].read().decode(errors="replace"), "")
 
     def _became(self, name: str, config: str) -> Json:
         found = self.settled(name)
@@ -234,15 +223,3 @@ class Account:
 def weights_of(endpoint: Json) -> dict[str, float]:
     variants = endpoint.get("ProductionVariants", [])
     return {one["VariantName"]: float(one.get("CurrentWeight", 1.0)) for one in variants}
-
-
-def _refusal(url: str, error: CloudError) -> EndpointError:
-    """What the program behind the endpoint said, out of what SageMaker says of it."""
-    status = error.said.get("OriginalStatusCode") or None
-    text = str(error.said.get("OriginalMessage", error.message))
-    try:
-        content = json.loads(text)
-        reason, message = str(content["error"]), str(content["message"])
-    except (ValueError, KeyError, TypeError):
-        reason, message = "", text[:SHOWN]
-    return EndpointError(url, status=status, reason=reason, message=message, request_id="")

@@ -1,0 +1,88 @@
+"""What CloudWatch counted of the versions behind a function's alias.
+
+It tells them apart while the alias leads to two, and some minutes late. Lambda's errors are
+invocations that failed: an answer of our own with status 500 is none of them.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from mlops_assets.deployment.aws_lambda.alias import ALIAS
+from mlops_assets.deployment.targets.base import Traffic
+from mlops_assets.gateways import cloudwatch
+from mlops_assets.gateways.aws import Service
+from mlops_assets.gateways.cloudwatch import Metric
+
+NAMESPACE = "AWS/Lambda"
+PERIOD = 3600
+"""Seconds; sums are asked for, so that longer periods say as much in fewer numbers."""
+AHEAD = timedelta(minutes=1)
+
+
+def read(
+    service: Service,
+    function: str,
+    numbers: Sequence[str],
+    *,
+    slower_than: float,
+    since: datetime,
+    now: datetime,
+) -> dict[str, Traffic]:
+    """What each of the published versions answered as the alias.
+
+    Args:
+        service: CloudWatch.
+        function: its name.
+        numbers: of the versions.
+        slower_than: seconds; without the time that starting an environment took.
+        since: counted from the beginning of this hour on.
+        now: up to here.
+
+    Raises:
+        CloudError: CloudWatch does not say.
+    """
+    metrics = {
+        f"{name}_{number}": Metric(NAMESPACE, metric, _dimensions(function, number), statistic)
+        for number in numbers
+        for name, (metric, statistic) in _counted(slower_than).items()
+    }
+    found = cloudwatch.sums(
+        service,
+        metrics,
+        since=since.replace(minute=0, second=0, microsecond=0),
+        now=now + AHEAD,
+        period=PERIOD,
+    )
+    return {number: _traffic(found, number) for number in numbers}
+
+
+def _counted(slower_than: float) -> dict[str, tuple[str, str]]:
+    """Metrics with their statistics; the last counts durations, in milliseconds, above a bound."""
+    return {
+        "invocations": ("Invocations", "Sum"),
+        "errors": ("Errors", "Sum"),
+        "throttles": ("Throttles", "Sum"),
+        "slow": ("Duration", f"TC({slower_than * 1000:g}:)"),
+    }
+
+
+def _dimensions(function: str, number: str) -> dict[str, str]:
+    return {
+        "FunctionName": function,
+        "Resource": f"{function}:{ALIAS}",
+        "ExecutedVersion": number,
+    }
+
+
+def _traffic(found: dict[str, float], number: str) -> Traffic:
+    def count(name: str) -> int:
+        return round(found[f"{name}_{number}"])
+
+    refused = count("throttles")  # they did not run, so they are no invocations
+    return Traffic(
+        requests=count("invocations") + refused,
+        errors=count("errors") + refused,
+        slow=count("slow"),
+        rows=0,
+        predictions={},
+    )
