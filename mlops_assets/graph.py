@@ -14,7 +14,6 @@ from mlops_assets.deployment.batch import assets as batch_assets
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.features import assets as features_assets
-from mlops_assets.features import checks as features_checks
 from mlops_assets.monitoring import assets as monitoring_assets
 from mlops_assets.monitoring import checks as monitoring_checks
 from mlops_assets.monitoring import schedules as monitoring_schedules
@@ -22,7 +21,6 @@ from mlops_assets.registry import assets as registry_assets
 from mlops_assets.registry import checks as registry_checks
 from mlops_assets.registry import sensors as registry_sensors
 from mlops_assets.training import assets as training_assets
-from mlops_assets.training import checks as training_checks
 from mlops_assets.training import schedules as training_schedules
 from mlops_assets.tuning import assets as tuning_assets
 
@@ -31,10 +29,8 @@ def build_experiment(experiment: Experiment) -> dg.Definitions:
     """The assets, checks, jobs and schedules of one experiment."""
     return dg.Definitions.merge(
         features_assets.build(experiment),
-        features_checks.build(experiment),
         tuning_assets.build(experiment),
         training_assets.build(experiment),
-        training_checks.build(experiment),
         registry_checks.build(experiment),
         registry_assets.build(experiment),
         deployment_assets.build(experiment),

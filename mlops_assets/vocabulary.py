@@ -14,7 +14,6 @@ import dagster as dg
 
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
-from mlops_assets.gateways.records import Endpoint
 
 Stage = Literal["features", "tuning", "training", "registry", "deployment", "monitoring"]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -53,9 +52,6 @@ VERSION_TAG = "mlops/version"
 # The tag dagster-mlflow's own resource uses: an asset of the user's that logs through that
 # resource lands in the same MLflow run as ours.
 DAGSTER_RUN_TAG = "dagster_run_id"
-
-LIVE_ENDPOINT = dg.PythonObjectDagsterType(Endpoint, name="LiveEndpoint")
-"""Said where no annotation can; its name must differ from the one Dagster gives to those."""
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,

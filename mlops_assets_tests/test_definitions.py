@@ -64,6 +64,12 @@ def specs(loaded: dg.Definitions) -> Iterator[AssetSpec]:
         yield from asset.specs
 
 
+def check_specs(loaded: dg.Definitions) -> list[dg.AssetCheckSpec]:
+    """Of assets that judge themselves, and of checks with a step of their own."""
+    made = [*(loaded.assets or ()), *(loaded.asset_checks or ())]
+    return [spec for one in made for spec in one.check_specs]  # type: ignore[union-attr]
+
+
 def names_of(found: object) -> set[str]:
     assert isinstance(found, list | tuple)
     return {each.name for each in found}
@@ -124,8 +130,7 @@ class TestExperiment:
     def test_its_checks(self, loaded: dg.Definitions, experiment: Experiment) -> None:
         found = {
             spec.name: spec.blocking
-            for check in loaded.asset_checks or ()
-            for spec in check.check_specs
+            for spec in check_specs(loaded)
             if spec.asset_key.path[0] == experiment.name
         }
         assert set(found) >= {*CHECKS, vocabulary.ANSWERS_PROBE}
@@ -134,11 +139,7 @@ class TestExperiment:
     def test_each_check_judges_its_asset(
         self, loaded: dg.Definitions, experiment: Experiment
     ) -> None:
-        found = {
-            (spec.name, spec.asset_key)
-            for check in loaded.asset_checks or ()
-            for spec in check.check_specs
-        }
+        found = {(spec.name, spec.asset_key) for spec in check_specs(loaded)}
         for name, part in CHECKS.items():
             assert (name, AssetKey([experiment.name, part])) in found
         for target in experiment.deployment.targets:
@@ -227,9 +228,8 @@ def test_dagster_need_not_work_out_a_signature_anew(loaded: dg.Definitions) -> N
 
 
 def test_every_check_job_and_schedule_has_a_description(loaded: dg.Definitions) -> None:
-    for check in loaded.asset_checks or ():
-        for spec in check.check_specs:
-            assert spec.description, spec.name
+    for spec in check_specs(loaded):
+        assert spec.description, spec.name
     for found in (loaded.jobs, loaded.schedules, loaded.sensors):
         for each in found or ():
             assert each.description, each.name

@@ -58,7 +58,7 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
         code=target.fingerprint(),
         deps=[names.asset_key(experiment.name, names.REGISTERED_VERSION)],
         pool=f"deploy_{experiment.name}_{kind}",
-        dagster_type=names.LIVE_ENDPOINT,
+        dagster_type=Endpoint,
         check_specs=[
             dg.AssetCheckSpec(
                 names.PASSED_PREFLIGHT,

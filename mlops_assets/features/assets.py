@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import dagster as dg
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
-from mlops_assets.features import cleaning, inference, leakage, splits
+from mlops_assets.features import checks, cleaning, inference, leakage, splits
 from mlops_assets.features.sources.base import SourceContext, SourceError
 from mlops_assets.features.table import FeatureError, TableSchema
 from mlops_assets.gateways.data_store import DataStore, frame_digest
@@ -97,13 +98,15 @@ def _features(experiment: Experiment) -> dg.AssetsDefinition:
         "written down, and enforced ever after.",
         code=spec.fingerprint(),
         ins={"source": dg.AssetIn(names.asset_key(experiment.name, names.SOURCE))},
+        check_specs=[checks.schema_spec(experiment.name)],
+        dagster_type=FeatureTable,
     )
     def features(
         context: dg.AssetExecutionContext,
         config: FeaturesConfig,
         source: Snapshot,
         data_store: dg.ResourceParam[DataStore],
-    ) -> dg.MaterializeResult[FeatureTable]:
+    ) -> Iterator[dg.MaterializeResult[FeatureTable]]:
         raw = data_store.read_table(source.url)
         path = f"{experiment.name}/schemas/{_schema_fingerprint(experiment)}.json"
         if data_store.exists(path) and not config.infer_schema_again:
@@ -129,7 +132,7 @@ def _features(experiment: Experiment) -> dg.AssetsDefinition:
         )
         for note in schema.notes:
             context.log.info(note)
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             value=record,
             data_version=dg.DataVersion(digest[:16]),
             metadata={
@@ -140,6 +143,7 @@ def _features(experiment: Experiment) -> dg.AssetsDefinition:
                 "not_features": dg.MetadataValue.json({d.column: d.reason for d in schema.dropped}),
                 "violations": len(record.violations),
             },
+            check_results=[checks.matches_schema(record)],
         )
 
     return features
@@ -157,12 +161,14 @@ def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
         "part: by time, by group, or within classes. Row ids of each side are kept.",
         code=spec.fingerprint(),
         ins={"features": dg.AssetIn(names.asset_key(experiment.name, names.FEATURES))},
+        check_specs=[checks.leaks_spec(experiment.name)],
+        dagster_type=TrainingSet,
     )
     def training_set(
         context: dg.AssetExecutionContext,
         features: FeatureTable,
         data_store: dg.ResourceParam[DataStore],
-    ) -> dg.MaterializeResult[TrainingSet]:
+    ) -> Iterator[dg.MaterializeResult[TrainingSet]]:
         if blocking := [v for v in features.violations if v["blocking"]]:
             raise dg.Failure(
                 f"{experiment.name}: the features do not match their schema "
@@ -196,7 +202,7 @@ def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
         context.log.info(
             f"{record.train_rows:,} training and {record.test_rows:,} held-out rows: {record.split}"
         )
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             value=record,
             data_version=dg.DataVersion(digest[:16]),
             metadata={
@@ -207,6 +213,7 @@ def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
                 "rows": dg.MetadataValue.path(record.url),
                 "digest": digest,
             },
+            check_results=[checks.labels_do_not_leak(record)],
         )
 
     return training_set

@@ -95,7 +95,7 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
         ins={
             kind: dg.AssetIn(
                 names.endpoint_key(experiment.name, kind),
-                dagster_type=names.LIVE_ENDPOINT,
+                dagster_type=Endpoint,
             )
             for kind in kinds
         },

@@ -1,5 +1,6 @@
 """The fitted model in MLflow with its serving bundle, and what the held-out rows say of it."""
 
+from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +28,7 @@ from mlops_assets.modeling.tasks import metrics_for
 from mlops_assets.modeling.threads import threads_for
 from mlops_assets.serving.bundle import BundleError
 from mlops_assets.serving.schema import InputSchema
-from mlops_assets.training import card, commit, evaluation, export, fitting, parity, plots
+from mlops_assets.training import card, checks, commit, evaluation, export, fitting, parity, plots
 from mlops_assets.training.comparison import with_champion
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
             "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
             "tuned": dg.AssetIn(names.asset_key(experiment.name, names.TUNED_HYPERPARAMETERS)),
         },
+        check_specs=[checks.parity_spec(experiment.name)],
+        dagster_type=TrainedModel,
     )
     def trained_model(
         context: dg.AssetExecutionContext,
@@ -63,7 +66,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
         tuned: TunedHyperparameters,
         data_store: dg.ResourceParam[DataStore],
         model_registry: dg.ResourceParam[ModelRegistry],
-    ) -> dg.MaterializeResult[TrainedModel]:
+    ) -> Iterator[dg.MaterializeResult[TrainedModel]]:
         run_id = model_registry.run_for(
             experiment.name,
             names.DAGSTER_RUN_TAG,
@@ -134,7 +137,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
             data_digest=training_set.digest,
             snapshot_digest=training_set.snapshot.digest,
         )
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             value=record,
             metadata={
                 "mlflow_run": dg.MetadataValue.url(model_registry.run_url(run_id)),
@@ -144,6 +147,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
                 "threshold": fitted.threshold if fitted.threshold is not None else "none",
                 "rows": training_set.train_rows,
             },
+            check_results=[checks.serving_matches_training(record)],
         )
 
     return trained_model
