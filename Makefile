@@ -50,7 +50,7 @@ dev: $(RUNTIME) ## Dagster (webserver and daemon) and MLflow in the browser, unt
 		--mlflow-port $(MLFLOW_PORT)
 
 test: $(DEV) ## Every test, JOBS at a time
-	@$(BIN)/pytest -n $(JOBS) --dist loadgroup
+	@$(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 check: format lint types schema validate test ## What CI runs: format, lint, types, schema, load, tests
 

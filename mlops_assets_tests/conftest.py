@@ -20,11 +20,19 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that ask the one cluster and the one builder of images stay in one process."""
+    """Which tests stay in one process when several share the work, the longest first: those that
+    ask the one cluster and the one builder of images, and else those of a file."""
+    before = {"cluster": 0, "containers": 0, "pipeline": 1}
+
+    def turn(item: pytest.Item) -> int:
+        return min((before.get(mark.name, 2) for mark in item.iter_markers()), default=2)
+
+    items.sort(key=turn)
     for item in items:
-        if item.get_closest_marker("cluster") or item.get_closest_marker("containers"):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
+        group = item.nodeid.partition("::")[0] if turn(item) else "cluster"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

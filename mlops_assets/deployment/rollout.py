@@ -214,10 +214,10 @@ class _Rollout:
             baked = (self._context.now() - began).total_seconds() >= self._spec.bake_s
             if verdict.outcome == "harm":
                 raise _RefusedError(f"at {given:.0%} of the traffic, {verdict.reason}")
-            seen_enough.append(verdict)
+            verdicts.append(verdict)
             return verdict if verdict.outcome == "fine" and baked else None
 
-        seen_enough: list[Verdict] = []
+        verdicts: list[Verdict] = []
         try:
             verdict = wait_until(
                 judged,
@@ -227,7 +227,7 @@ class _Rollout:
                 sleep=self._context.sleep,
             )
         except TimeoutError as error:
-            verdict = seen_enough[-1]
+            verdict = verdicts[-1]
             if self._spec.when_unsure == "roll_back":
                 raise _RefusedError(
                     f"after {self._spec.timeout_s:g} s at {given:.0%} of the traffic it is still "
