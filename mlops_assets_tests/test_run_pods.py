@@ -138,7 +138,7 @@ def test_a_run_and_its_steps_are_pods_and_end_with_a_registered_version(
         steps = {job.metadata.labels.get("dagster/op") for job in ended} - {None}
         assert {job.status.succeeded for job in ended} == {1}
         assert "churn__trained_model" in steps
-        assert len(steps) >= 10
+        assert len(steps) == 9, steps  # eight assets, and the gates before registration
         (version,) = project.registry.client.search_model_versions("name = 'churn'")
         assert "mlops.bundle_digest" in version.tags
 

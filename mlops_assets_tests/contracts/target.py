@@ -20,31 +20,32 @@ from mlops_assets_tests.builders import Built
 
 
 class TargetContract:
-    """Inherit, set `kind`, and give the fixtures `target`, `context`, `builts` and `releases`.
+    """Inherit, set `kind`, and give the fixtures `site`, which deploys, and `one` and `two`, two
+    bundles.
 
-    `releases` are two good ones (versions 1 and 2) of the experiment `churn`, of the bundles
-    `builts`. `context` has a secret environment value, SECRET. Whatever is started must be ended by
-    the fixtures.
+    Its context has a secret environment value, SECRET. Whatever is started must be ended by the
+    fixtures.
     """
 
     kind: ClassVar[str]
     SECRET = "a-secret-value"
 
     @pytest.fixture
-    def target(self) -> Target:
-        raise NotImplementedError
+    def target(self, site) -> Target:
+        return site.target()
 
     @pytest.fixture
-    def context(self) -> TargetContext:
-        raise NotImplementedError
+    def context(self, site) -> TargetContext:
+        return site.context
 
     @pytest.fixture
-    def builts(self) -> tuple[Built, Built]:
-        raise NotImplementedError
+    def builts(self, one, two) -> tuple[Built, Built]:
+        return one, two
 
     @pytest.fixture
-    def releases(self) -> tuple[Release, Release]:
-        raise NotImplementedError
+    def releases(self, site, one, two) -> tuple[Release, Release]:
+        """Two good ones of the experiment `churn`, of the bundles."""
+        return site.release(one, 1), site.release(two, 2)
 
     @pytest.fixture
     def journal(self, tmp_path: Path) -> Journal:

@@ -8,10 +8,8 @@ import pytest
 from mlops_assets_tests.builders import Built, make_bundle
 from mlops_assets_tests.contracts.target import TargetContract
 from mlops_assets_tests.deployment import lambda_site
-from mlops_assets_tests.deployment.lambda_site import Site
+from mlops_assets_tests.deployment.lambda_site import Cloud, Site
 from mlops_assets_tests.peers import aws, aws_lambda, emulator
-from mlops_assets_tests.peers.aws import Aws
-from mlops_assets_tests.peers.aws_lambda import Lambdas
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +23,19 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[tuple[Aws, Lambdas, str]]:
-    """A server, its Lambda, and a role."""
+def cloud() -> Iterator[Cloud]:
     try:
         emulator.fetched()
     except emulator.UnavailableError as error:
         pytest.skip(str(error))
     with aws.running() as server, aws_lambda.running(server, settling=0.0) as peer:
         server.s3.create_bucket(lambda_site.BUCKET)
-        yield server, peer, server.role("of-functions")
+        yield Cloud(server, peer, server.role("of-functions"))
 
 
 @pytest.fixture
-def site(cloud: tuple[Aws, Lambdas, str], tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path, *cloud, environment={"A_TOKEN": TargetContract.SECRET})
+def site(cloud: Cloud, tmp_path: Path) -> Iterator[Site]:
+    site = Site(root=tmp_path, cloud=cloud, environment={"A_TOKEN": TargetContract.SECRET})
     yield site
     site.clear()
     assert site.server.broken == []

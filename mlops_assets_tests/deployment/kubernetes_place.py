@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mlops_assets.deployment import releases
-from mlops_assets.deployment.journal import Journal
-from mlops_assets.deployment.rollout import Outcome, roll_out
-from mlops_assets.deployment.spec import RolloutSpec
 from mlops_assets.deployment.targets.base import Release, TargetContext
 from mlops_assets.deployment.targets.kubernetes import Kubernetes
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.serving.recording import Recording
 from mlops_assets_tests.builders import Built
 from mlops_assets_tests.contracts.target import TargetContract
+from mlops_assets_tests.deployment.deployer import Deployer
 from mlops_assets_tests.endpoints import until
 from mlops_assets_tests.peers import s3 as s3_peer
 from mlops_assets_tests.peers.kubernetes import Cluster
@@ -47,16 +45,14 @@ def store_for_pods(node: Cluster, image: str) -> Iterator[s3_peer.S3]:
         yield s3
 
 
-@dataclass
-class Place:
+@dataclass(kw_only=True)
+class Place(Deployer):
     """One namespace, and whoever deploys there."""
 
     cluster: Cluster
     namespace: str
-    root: Path
     store: s3_peer.S3 | None
     settings: dict[str, Any] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
 
     @property
     def context(self) -> TargetContext:
@@ -67,10 +63,6 @@ class Place:
             now=lambda: datetime.now(UTC),
             sleep=time.sleep,
         )
-
-    @property
-    def journal(self) -> Journal:
-        return Journal(DataStore(str(self.root / "data"), {}), "churn", "kubernetes")
 
     def target(self, **more: Any) -> Kubernetes:
         given = {
@@ -92,23 +84,6 @@ class Place:
             store = DataStore("s3://models", self.store.storage_options)
             url = releases.archive(store, releases.Fetched(version, built.folder, built.digest))
         return Release("churn", version, built.digest, url, Recording("s3://models/profiles", 3600))
-
-    def deploy(self, built: Built, version: int, **more: Any) -> Outcome:
-        return self.roll_out(self.release(built, version), built, **more)
-
-    def roll_out(
-        self, release: Release, built: Built, *, rollout: RolloutSpec | None = None, **more: Any
-    ) -> Outcome:
-        return roll_out(
-            self.target(**more),
-            release,
-            built.folder,
-            spec=rollout or RolloutSpec(),
-            journal=self.journal,
-            context=self.context,
-            run="test",
-            tell=self.told.append,
-        )
 
     def names(
         self, kinds: str = "deployment,service,configmap,hpa,pdb,networkpolicy,sa"
@@ -140,4 +115,4 @@ def place(cluster: Cluster, root: Path, store: s3_peer.S3 | None, image: str) ->
                     "AWS_DEFAULT_REGION": s3_peer.REGION,
                 },
             }
-        yield Place(cluster, namespace, root, store, settings)
+        yield Place(root=root, cluster=cluster, namespace=namespace, store=store, settings=settings)

@@ -20,15 +20,12 @@ import pytest
 from mlops_assets.deployment import distributions
 from mlops_assets.deployment.aws_lambda import package as lambda_package
 from mlops_assets.deployment.aws_lambda.package import Package
-from mlops_assets.deployment.journal import Journal
-from mlops_assets.deployment.rollout import Outcome, roll_out
-from mlops_assets.deployment.spec import RolloutSpec
 from mlops_assets.deployment.targets.aws_lambda import AwsLambda
 from mlops_assets.deployment.targets.base import Release, TargetContext
-from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.serving import bundle as bundles
 from mlops_assets.serving.recording import Recording
 from mlops_assets_tests.builders import Built
+from mlops_assets_tests.deployment.deployer import Deployer
 from mlops_assets_tests.peers.aws import Aws
 from mlops_assets_tests.peers.aws_lambda import Lambdas
 
@@ -125,19 +122,31 @@ def packing(build: Callable[..., Package]) -> Iterator[None]:
         yield
 
 
-@dataclass
-class Site:
-    """A function on the peer, and whoever deploys it."""
+@dataclass(frozen=True)
+class Cloud:
+    """A server, its Lambda, and a role of functions."""
 
-    root: Path
     server: Aws
     peer: Lambdas
     role: str
+
+
+@dataclass(kw_only=True)
+class Site(Deployer):
+    """A function on the peer, and whoever deploys it."""
+
+    cloud: Cloud
     attempts: int = 5
-    name: str = "churn"
     environment: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
+
+    @property
+    def server(self) -> Aws:
+        return self.cloud.server
+
+    @property
+    def peer(self) -> Lambdas:
+        return self.cloud.peer
 
     @property
     def function(self) -> str:
@@ -163,31 +172,18 @@ class Site:
             sleep=lambda seconds: time.sleep(min(seconds, 0.05)),
         )
 
-    @property
-    def journal(self) -> Journal:
-        return Journal(DataStore(str(self.root / "journal"), {}), self.name, "aws_lambda")
-
     def target(self, **settings: Any) -> AwsLambda:
-        usual = {"role": self.role, "runtime": RUNTIME, "function_url": "none", "bucket": BUCKET}
+        usual = {
+            "role": self.cloud.role,
+            "runtime": RUNTIME,
+            "function_url": "none",
+            "bucket": BUCKET,
+        }
         return AwsLambda(kind="aws_lambda", **{**usual, "startup_timeout_s": 20, **settings})
 
     def release(self, built: Built, version: int) -> Release:
         recording = Recording(f"s3://{BUCKET}/profiles", 3600)
         return Release(self.name, version, built.digest, "", recording)
-
-    def deploy(
-        self, built: Built, version: int, spec: RolloutSpec | None = None, **settings: Any
-    ) -> Outcome:
-        return roll_out(
-            self.target(**settings),
-            self.release(built, version),
-            built.folder,
-            spec=spec or RolloutSpec(),
-            journal=self.journal,
-            context=self.context,
-            run="test",
-            tell=self.told.append,
-        )
 
     def versions(self) -> dict[str, int]:
         """Numbers of what is published, and which version of ours each is."""

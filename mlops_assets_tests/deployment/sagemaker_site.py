@@ -14,10 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from mlops_assets.deployment import releases
-from mlops_assets.deployment.journal import Journal
 from mlops_assets.deployment.releases import Fetched
-from mlops_assets.deployment.rollout import Outcome, roll_out
-from mlops_assets.deployment.spec import RolloutSpec
 from mlops_assets.deployment.targets.base import Release, TargetContext
 from mlops_assets.deployment.targets.sagemaker import SageMaker
 from mlops_assets.gateways.data_store import DataStore
@@ -25,6 +22,7 @@ from mlops_assets.monitoring import views
 from mlops_assets.serving.recording import Recording
 from mlops_assets_tests.builders import Built
 from mlops_assets_tests.contracts.target import TargetContract
+from mlops_assets_tests.deployment.deployer import Deployer
 from mlops_assets_tests.endpoints import until
 from mlops_assets_tests.peers import aws, sagemaker, sagemaker_container
 from mlops_assets_tests.peers.aws import Aws
@@ -35,15 +33,13 @@ PACE = 0.01
 """How much of the time that is to be waited is waited."""
 
 
-@dataclass
-class Site:
+@dataclass(kw_only=True)
+class Site(Deployer):
     """Who deploys to one SageMaker."""
 
     aws: Aws
     peer: sagemaker.SageMaker
-    root: Path
     variables: dict[str, str] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
     on_told: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
@@ -63,10 +59,6 @@ class Site:
             sleep=lambda seconds: time.sleep(seconds * PACE),
         )
 
-    @property
-    def journal(self) -> Journal:
-        return Journal(DataStore(str(self.root / "journal"), {}), "churn", "sagemaker")
-
     def target(self, **settings: Any) -> SageMaker:
         usual = {"kind": "sagemaker", "role": self.role, "image": "serving:1"}
         return SageMaker(**{**usual, **settings})
@@ -78,22 +70,8 @@ class Site:
         )
         return Release("churn", version, built.digest, url, recording)
 
-    def deploy(
-        self, built: Built, version: int, spec: RolloutSpec | None = None, **settings: Any
-    ) -> Outcome:
-        return roll_out(
-            self.target(**settings),
-            self.release(built, version),
-            built.folder,
-            spec=spec or RolloutSpec(),
-            journal=self.journal,
-            context=self.context,
-            run="test",
-            tell=self._tell,
-        )
-
-    def _tell(self, line: str) -> None:
-        self.told.append(line)
+    def tell(self, line: str) -> None:
+        super().tell(line)
         self.on_told(line)
 
     def ask(self, built: Built, rows: int = 2, **more: Any) -> dict[str, Any]:
@@ -187,5 +165,5 @@ def running(
     root: Path, program: sagemaker_container.Program = sagemaker_container.by_variables
 ) -> Iterator[Site]:
     with aws.running() as server, sagemaker.running(server, program=program, moment=0.05) as peer:
-        yield Site(server, peer, root)
+        yield Site(aws=server, peer=peer, root=root)
         assert server.broken == []

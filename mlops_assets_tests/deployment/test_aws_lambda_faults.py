@@ -6,7 +6,6 @@ over.
 import itertools
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,7 @@ from mlops_assets.deployment.targets.base import TargetError
 from mlops_assets.gateways.aws import Service
 from mlops_assets_tests.builders import Built
 from mlops_assets_tests.deployment import lambda_site
-from mlops_assets_tests.deployment.lambda_site import Site
+from mlops_assets_tests.deployment.lambda_site import Cloud, Site
 from mlops_assets_tests.fakes.target import KilledError
 from mlops_assets_tests.peers.aws import Fault
 
@@ -97,9 +96,9 @@ def changing(calls: list[str]) -> list[tuple[str, int]]:
 
 @pytest.fixture(scope="module")
 def long(
-    cloud: Any, one: Built, two: Built, tmp_path_factory: pytest.TempPathFactory
+    cloud: Cloud, one: Built, two: Built, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Sequence]:
-    site = Site(tmp_path_factory.mktemp("sequence"), *cloud, name="churn_long")
+    site = Site(root=tmp_path_factory.mktemp("sequence"), cloud=cloud, name="churn_long")
     with lambda_site.packing(lambda_site.light):
         yield Sequence(site, (two, one))
     site.clear()

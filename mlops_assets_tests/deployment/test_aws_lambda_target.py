@@ -21,6 +21,7 @@ from mlops_assets_tests.peers import aws_lambda
 
 pytestmark = pytest.mark.peer
 
+NOWHERE = lambda_site.Cloud(None, None, "arn:aws:iam::123456789012:role/churn")
 CANARY = RolloutSpec(
     steps=(25,), bake_s=0, timeout_s=60, interval_s=0.02, min_requests=20, slow_ms=60
 )
@@ -29,22 +30,6 @@ CANARY = RolloutSpec(
 @pytest.mark.usefixtures("packed")
 class TestLambdaContract(TargetContract):
     kind = "aws_lambda"
-
-    @pytest.fixture
-    def target(self, site):
-        return site.target()
-
-    @pytest.fixture
-    def context(self, site):
-        return site.context
-
-    @pytest.fixture
-    def builts(self, one, two):
-        return one, two
-
-    @pytest.fixture
-    def releases(self, site, one, two):
-        return site.release(one, 1), site.release(two, 2)
 
 
 @pytest.mark.usefixtures("packed")
@@ -74,7 +59,7 @@ def test_the_real_package_answers_at_its_url_to_whom_has_a_key(site, one):
 
 
 def test_the_manifest_is_as_written_here(one, tmp_path):
-    site = lambda_site.Site(tmp_path, None, None, "arn:aws:iam::123456789012:role/churn")
+    site = lambda_site.Site(root=tmp_path, cloud=NOWHERE)
     context = TargetContext(tmp_path, {}, {}, None, None)
     target = site.target(
         packaging="image", image="x/churn:{version}-{digest}", runtime="python3.12", bucket=None
@@ -110,7 +95,7 @@ def test_the_manifest_is_as_written_here(one, tmp_path):
 
 
 def test_what_no_function_could_serve_is_refused_before_anything_is_asked(one, tmp_path):
-    site = lambda_site.Site(tmp_path, None, None, "arn:aws:iam::123456789012:role/churn")
+    site = lambda_site.Site(root=tmp_path, cloud=NOWHERE)
     context = TargetContext(tmp_path, {}, {}, None, None)
     release = site.release(one, 1)
     here = type(release)("churn", 1, one.digest, "", Recording("/data/profiles", 3600))
@@ -271,7 +256,7 @@ def test_a_function_of_somebody_else_is_left_alone(site, one):
         FunctionName=NAME,
         Runtime=lambda_site.RUNTIME,
         Handler="a.b",
-        Role=site.role,
+        Role=site.cloud.role,
         Code={"ZipFile": aws_lambda.zipped({"a.py": "b = print"})},
     )
     with pytest.raises(TargetError, match="without the tag mlops/experiment=churn"):

@@ -16,7 +16,7 @@ import pytest
 
 from mlops_assets.deployment.rollout import RolloutError
 from mlops_assets.deployment.spec import RolloutSpec
-from mlops_assets_tests.builders import Built, make_bundle
+from mlops_assets_tests.builders import Built
 from mlops_assets_tests.contracts.target import TargetContract
 from mlops_assets_tests.deployment.kubernetes_place import Place, place, store_for_pods
 from mlops_assets_tests.endpoints import Load, load, until
@@ -26,16 +26,6 @@ from mlops_assets_tests.peers.kubernetes import Cluster
 from mlops_assets_tests.peers.s3 import S3
 
 pytestmark = [pytest.mark.cluster, pytest.mark.containers, pytest.mark.peer]
-
-
-@pytest.fixture(scope="module")
-def one(tmp_path_factory) -> Built:
-    return make_bundle(tmp_path_factory.mktemp("one") / "bundle", seed=0)
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory) -> Built:
-    return make_bundle(tmp_path_factory.mktemp("two") / "bundle", seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -59,22 +49,6 @@ def site(node: Cluster, store: S3, image: str, tmp_path: Path) -> Iterator[Place
 class TestKubernetesContract(TargetContract):
     kind = "kubernetes"
 
-    @pytest.fixture
-    def target(self, site):
-        return site.target()
-
-    @pytest.fixture
-    def context(self, site):
-        return site.context
-
-    @pytest.fixture
-    def builts(self, one, two):
-        return one, two
-
-    @pytest.fixture
-    def releases(self, site, one, two):
-        return site.release(one, 1), site.release(two, 2)
-
 
 STEP = RolloutSpec(
     steps=(50,), bake_s=2, timeout_s=60, interval_s=1, min_requests=40, slow_ms=5000,
@@ -97,7 +71,7 @@ def called(site: Place, built: Built) -> Iterator[Load]:
 def test_a_version_takes_over_under_load_without_a_failed_request(site, one, two) -> None:
     site.deploy(one, 1, replicas=2)
     with called(site, one) as callers:
-        outcome = site.deploy(two, 2, rollout=STEP, replicas=2)
+        outcome = site.deploy(two, 2, spec=STEP, replicas=2)
         before = callers.answered.copy()
         until(lambda: callers.answered["2"] > before["2"] + 100)
     assert (outcome.endpoint.version, outcome.endpoint.previous_version) == (2, 1)
@@ -132,7 +106,7 @@ def test_a_deployment_that_is_killed_is_finished_by_the_next(site, one, two) -> 
         for last, stage in (("version 2: ", "bringing_up"), ("has 50%", "shifting")):
             _killed_after(last, site, two)
             assert site.journal.read().stage == stage
-        outcome = site.deploy(two, 2, rollout=STEP, replicas=2)
+        outcome = site.deploy(two, 2, spec=STEP, replicas=2)
         until(lambda: callers.answered["2"] > 100)
     assert outcome.endpoint.version == 2
     assert len([name for name in site.names() if name.startswith("deployment")]) == 1
@@ -172,9 +146,16 @@ class Told(list):
 
 kubeconfig, namespace, root, store, settings, folder, digest = sys.argv[1:]
 cluster = Cluster(Path(kubeconfig), "", ())
-place = Place(cluster, namespace, Path(root), S3(store), json.loads(settings), Told())
+place = Place(
+    root=Path(root),
+    cluster=cluster,
+    namespace=namespace,
+    store=S3(store),
+    settings=json.loads(settings),
+    told=Told(),
+)
 built = Built(Path(folder), digest, None, None, {})
-place.deploy(built, 2, rollout=tests.STEP, replicas=2)
+place.deploy(built, 2, spec=tests.STEP, replicas=2)
 """
 
 

@@ -26,16 +26,6 @@ from mlops_assets_tests.endpoints import Place, ask, running, until
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory) -> Built:
-    return make_bundle(tmp_path_factory.mktemp("one") / "bundle", seed=0)
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory) -> Built:
-    return make_bundle(tmp_path_factory.mktemp("two") / "bundle", seed=1)
-
-
-@pytest.fixture(scope="module")
 def slow(tmp_path_factory) -> Built:
     """Not ready within a second: importing scikit-learn alone takes longer."""
     return make_bundle(tmp_path_factory.mktemp("slow") / "bundle", executed_by="sklearn")
@@ -57,20 +47,12 @@ class TestLocalContract(TargetContract):
     kind = "local"
 
     @pytest.fixture
+    def site(self, place):
+        return place
+
+    @pytest.fixture
     def target(self):
         return Local(kind="local")
-
-    @pytest.fixture
-    def context(self, context):
-        return context
-
-    @pytest.fixture
-    def builts(self, one, two):
-        return one, two
-
-    @pytest.fixture
-    def releases(self, place, one, two):
-        return place.release(one, 1), place.release(two, 2)
 
 
 def test_the_manifest_is_as_written_here(place, context, one):

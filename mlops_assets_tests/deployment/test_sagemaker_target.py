@@ -17,7 +17,7 @@ from mlops_assets.deployment.spec import DeploymentSpec, RolloutSpec
 from mlops_assets.deployment.targets.base import TargetError
 from mlops_assets.deployment.targets.sagemaker import SageMaker
 from mlops_assets.serving import bundle
-from mlops_assets_tests.builders import Built, make_bundle
+from mlops_assets_tests.builders import Built
 from mlops_assets_tests.contracts.target import TargetContract
 from mlops_assets_tests.deployment import sagemaker_site
 from mlops_assets_tests.deployment.sagemaker_site import BUCKET, ENDPOINT, Site
@@ -31,16 +31,6 @@ QUICK = RolloutSpec(
 )
 NOTHING: dict[str, list[str]] = {"endpoints": [], "configs": [], "models": []}
 LEAST = {"kind": "sagemaker", "role": "arn:aws:iam::123456789012:role/a", "image": "b"}
-
-
-@pytest.fixture(scope="module")
-def one(tmp_path_factory) -> Built:
-    return make_bundle(tmp_path_factory.mktemp("one") / "bundle", seed=0)
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory) -> Built:
-    return make_bundle(tmp_path_factory.mktemp("two") / "bundle", seed=1)
 
 
 @pytest.fixture
@@ -62,18 +52,6 @@ class TestSageMakerContract(TargetContract):
     @pytest.fixture
     def target(self, site):
         return site.target(environment=("A_TOKEN",))
-
-    @pytest.fixture
-    def context(self, site):
-        return site.context
-
-    @pytest.fixture
-    def builts(self, one, two):
-        return one, two
-
-    @pytest.fixture
-    def releases(self, site, one, two):
-        return site.release(one, 1), site.release(two, 2)
 
 
 class TestWhereAwsMovesTheTraffic(TestSageMakerContract):

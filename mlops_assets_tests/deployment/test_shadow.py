@@ -27,16 +27,6 @@ LIVE = Endpoint("churn", "local", "http://live", 1, "digest", NOW.isoformat(), N
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return make_bundle(tmp_path_factory.mktemp("one") / "bundle", seed=0)
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return make_bundle(tmp_path_factory.mktemp("two") / "bundle", seed=1)
-
-
-@pytest.fixture(scope="module")
 def numbers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Built, Built]:
     folder = tmp_path_factory.mktemp("numbers")
     first, second = (make_bundle(folder / f"{s}", task="regression", seed=s) for s in (0, 1))

@@ -26,6 +26,7 @@ from mlops_assets_tests.peers.missing import MissingError, folder_in, needed
 
 CONTROL_PLANE = ("kubectl", "etcd", "openssl", "curl")
 NODE = ("containerd", "ctr", "runc", "iptables", "ip", "sysctl", "podman", "/usr/lib/cni/bridge")
+NODE_FOLDER = "mlops-node-"
 PATIENCE = 120
 
 
@@ -163,8 +164,12 @@ def _alone(*, node: bool) -> Iterator[str]:
 
 @contextmanager
 def _started(kube: Path, no_node: str) -> Iterator[Cluster]:
+    if not no_node:
+        for left in Path(tempfile.gettempdir()).glob(f"{NODE_FOLDER}*"):
+            _ended(kube, left)  # its test session was killed, and would be in the way of this one
     # Not pytest's tmp_path: a socket's path is short.
-    folder = Path(tempfile.mkdtemp(prefix="mlops-kube-"))
+    prefix = "mlops-kube-" if no_node else NODE_FOLDER
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
     environment = {**os.environ, "KUBE_PORT": str(_port())}
     options = [] if no_node else ["--node"]
     try:
@@ -173,9 +178,13 @@ def _started(kube: Path, no_node: str) -> Iterator[Cluster]:
         _output([str(kube), "up", str(folder), *options], env=environment, timeout=PATIENCE)
         yield Cluster(folder / "kubeconfig", no_node, (str(kube), "load", str(folder)))
     finally:
-        _output([str(kube), "down", str(folder)], env=environment, timeout=PATIENCE)
-        _unmount(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        _ended(kube, folder)
+
+
+def _ended(kube: Path, folder: Path) -> None:
+    _output([str(kube), "down", str(folder)], env={**os.environ}, timeout=PATIENCE)
+    _unmount(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_pause_image() -> None:
