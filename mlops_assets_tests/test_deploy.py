@@ -1,11 +1,13 @@
 """What is written for operators in `deploy/` is what a cluster and an account would take."""
 
+import ast
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
 
@@ -13,6 +15,7 @@ from mlops_assets import settings
 from mlops_assets_tests.peers import postgres
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
+PACKAGE = DEPLOY.parent / "mlops_assets"
 BASE = DEPLOY / "k8s" / "base"
 EKS_VERSION = "1.32"
 LOOKS = {"cloudwatch:DescribeAlarms", "ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
@@ -183,20 +186,60 @@ def test_helm_values_name_what_kustomize_makes() -> None:
     assert account == kustomized["config"]["service_account_name"]
 
 
-def test_terraform_is_well_formed_and_gives_no_right_on_everything() -> None:
-    """Read by a parser of the language; whether AWS's provider takes it was not seen here."""
+def policy_documents() -> dict[str, Any]:
+    """By name, as a parser of the language reads them."""
     import hcl2
 
     documents: dict[str, Any] = {}
-    names = set()
     for path in sorted((DEPLOY / "aws").glob("*.tf")):
         with path.open() as file:
             content = hcl2.load(file)
         for block in content.get("data", ()):
             for kind, found in block.items():
                 if kind.strip('"') == "aws_iam_policy_document":
-                    documents |= found
-        names |= {path.stem}
+                    documents |= {name.strip('"'): document for name, document in found.items()}
+    return documents
+
+
+def asked_for(service: str, place: str) -> set[str]:
+    """Actions behind the operations of a service that are named in this part of the package."""
+    client = boto3.client(service, region_name="eu-west-1")
+    operations = client.meta.method_to_api_mapping
+    found = PACKAGE / place
+    said = {
+        node.value
+        for path in ([found] if found.is_file() else found.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    prefix = service.removesuffix("-runtime")
+    return {f"{prefix}:{operations[name]}" for name in said & operations.keys()}
+
+
+def test_the_platform_may_do_what_its_targets_do_and_no_more() -> None:
+    asked = {
+        *asked_for("lambda", "deployment/aws_lambda"),
+        *asked_for("sagemaker", "deployment/sagemaker"),
+        *asked_for("sagemaker-runtime", "deployment/sagemaker"),
+        *asked_for("cloudwatch", "deployment/sagemaker"),
+        *asked_for("cloudwatch", "gateways/cloudwatch.py"),
+    }
+    # The action of an operation has another name, and tags are given when a function is made.
+    asked = asked - {"lambda:Invoke"} | {"lambda:InvokeFunction", "lambda:TagResource"}
+    allowed = {
+        action.strip('"')
+        for statement in policy_documents()["platform"]["statement"]
+        for action in statement["actions"]
+    }
+    assert len(asked) > 30
+    own = {one for one in allowed if one.startswith(("lambda:", "sagemaker:", "cloudwatch:"))}
+    assert own == asked
+
+
+def test_terraform_is_well_formed_and_gives_no_right_on_everything() -> None:
+    """Whether AWS's provider takes it was not seen here."""
+    names = {path.stem for path in (DEPLOY / "aws").glob("*.tf")}
+    documents = policy_documents()
     assert names == {"main", "roles", "alarms", "variables", "outputs"}
     assert len(documents) >= 8
     for name, document in documents.items():

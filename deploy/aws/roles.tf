@@ -87,7 +87,7 @@ data "aws_iam_policy_document" "platform" {
   statement {
     sid       = "Store"
     actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
-    resources = [local.data]
+    resources = [local.data, "${aws_s3_bucket.store.arn}/functions/*"]
   }
   statement {
     sid       = "FindInStore"
@@ -101,11 +101,11 @@ data "aws_iam_policy_document" "platform" {
       "lambda:CreateFunctionUrlConfig", "lambda:DeleteAlias", "lambda:DeleteFunction",
       "lambda:DeleteFunctionConcurrency", "lambda:DeleteFunctionUrlConfig",
       "lambda:DeleteProvisionedConcurrencyConfig", "lambda:GetAlias", "lambda:GetFunction",
-      "lambda:GetFunctionConfiguration", "lambda:GetFunctionUrlConfig", "lambda:GetPolicy",
-      "lambda:GetProvisionedConcurrencyConfig", "lambda:InvokeFunction", "lambda:ListAliases",
-      "lambda:ListTags", "lambda:ListVersionsByFunction", "lambda:PublishVersion",
+      "lambda:GetFunctionConcurrency", "lambda:GetFunctionConfiguration",
+      "lambda:GetFunctionUrlConfig", "lambda:GetPolicy", "lambda:GetProvisionedConcurrencyConfig",
+      "lambda:InvokeFunction", "lambda:ListVersionsByFunction", "lambda:PublishVersion",
       "lambda:PutFunctionConcurrency", "lambda:PutProvisionedConcurrencyConfig",
-      "lambda:RemovePermission", "lambda:TagResource", "lambda:UntagResource", "lambda:UpdateAlias",
+      "lambda:RemovePermission", "lambda:TagResource", "lambda:UpdateAlias",
       "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration",
       "lambda:UpdateFunctionUrlConfig",
     ]
@@ -116,13 +116,15 @@ data "aws_iam_policy_document" "platform" {
     actions = [
       "sagemaker:AddTags", "sagemaker:CreateEndpoint", "sagemaker:CreateEndpointConfig",
       "sagemaker:CreateModel", "sagemaker:DeleteEndpoint", "sagemaker:DeleteEndpointConfig",
-      "sagemaker:DeleteModel", "sagemaker:DeleteTags", "sagemaker:DescribeEndpoint",
+      "sagemaker:DeleteModel", "sagemaker:DescribeEndpoint",
       "sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel", "sagemaker:InvokeEndpoint",
       "sagemaker:ListTags", "sagemaker:UpdateEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities",
     ]
     resources = [
       "${local.sagemaker}:endpoint/mlops-*",
+      "${local.sagemaker}:endpoint/candidate-of-mlops-*",
       "${local.sagemaker}:endpoint-config/mlops-*",
+      "${local.sagemaker}:endpoint-config/stopped-mlops-*",
       "${local.sagemaker}:model/mlops-*",
     ]
   }
@@ -130,8 +132,8 @@ data "aws_iam_policy_document" "platform" {
   statement {
     sid = "Look"
     actions = [
-      "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:GetMetricStatistics",
-      "sagemaker:ListEndpointConfigs", "sagemaker:ListEndpoints", "sagemaker:ListModels",
+      "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData",
+      "sagemaker:ListEndpointConfigs", "sagemaker:ListModels",
     ]
     resources = ["*"]
   }

@@ -50,4 +50,8 @@ variable "endpoints" {
     condition     = alltrue([for one in values(var.endpoints) : contains(["aws_lambda", "sagemaker"], one.target)])
     error_message = "target is \"aws_lambda\" or \"sagemaker\"."
   }
+  validation {
+    condition     = alltrue([for name, one in var.endpoints : one.target != "sagemaker" || length(name) <= 32])
+    error_message = "names above 32 letters are shortened on SageMaker; their alarms are made by hand."
+  }
 }

@@ -20,6 +20,7 @@ import pytest
 from mlops_assets.deployment import distributions
 from mlops_assets.deployment.aws_lambda import package as lambda_package
 from mlops_assets.deployment.aws_lambda.package import Package
+from mlops_assets.deployment.aws_lambda.spec import name_of
 from mlops_assets.deployment.targets.aws_lambda import AwsLambda
 from mlops_assets.deployment.targets.base import Release, TargetContext
 from mlops_assets.serving import bundle as bundles
@@ -150,7 +151,7 @@ class Site(Deployer):
 
     @property
     def function(self) -> str:
-        return f"mlops-{self.name}"
+        return name_of(self.name)
 
     def functions(self) -> list[str]:
         """Those of this site that are there."""

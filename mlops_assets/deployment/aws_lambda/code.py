@@ -135,7 +135,7 @@ def _in_bucket(manifest: Manifest, path: Path, context: TargetContext) -> Iterat
     """The key of a zip while it is needed: Lambda keeps its own copy. One per function, so that
     what an interrupted deployment leaves is replaced by the next."""
     s3 = Service("s3", region=manifest["region"], variables=context.variables)
-    of = {"Bucket": manifest["bucket"], "Key": f"{manifest['function']}/function.zip"}
+    of = {"Bucket": manifest["bucket"], "Key": f"functions/{manifest['function']}.zip"}
     s3.call("put_object", **of, Body=path.read_bytes())
     try:
         yield of["Key"]

@@ -115,7 +115,7 @@ class LambdaSpec(Target):
 
 
 def name_of(experiment: str) -> str:
-    return f"mlops-{experiment}"
+    return f"mlops-{experiment.replace('_', '-')}"
 
 
 def _filled(image: str, named: Mapping[str, str]) -> str:

@@ -150,14 +150,17 @@ class Account:
 
     def clear(self, experiment: str, prefix: str, keep: set[str]) -> None:
         """Remove all configurations and models of an experiment but these."""
-        for kind, name, key in (
-            ("endpoint_config", "EndpointConfigName", "EndpointConfigs"),
-            ("model", "ModelName", "Models"),
-        ):
-            listed = self._sagemaker.pages(f"list_{kind}s", key, NameContains=f"{prefix}-v")
+        for listing, key, removal, name in (
+            (
+                "list_endpoint_configs", "EndpointConfigs",
+                "delete_endpoint_config", "EndpointConfigName",
+            ),
+            ("list_models", "Models", "delete_model", "ModelName"),
+        ):  # fmt: skip
+            listed = self._sagemaker.pages(listing, key, NameContains=f"{prefix}-v")
             for found in sorted(one[name] for one in listed):
                 if is_ours(found, experiment) and found not in keep:
-                    self._found(f"delete_{kind}", **{name: found})
+                    self._found(removal, **{name: found})
 
     def ask(self, name: str, variant: str, body: bytes) -> Answer:
         """What a variant answers to JSON; not counted as traffic by the program behind it.
