@@ -244,6 +244,7 @@ class _Rollout:
 
     def _settle(self, progress: Progress) -> Endpoint:
         self._journal.write(replace(progress, stage="settling", share=1.0))
+        self._tell(f"version {progress.version} has all of the traffic, and is settled")
         endpoint = self._target.settle(progress.manifest, self._context)
         self._journal.write(replace(progress, stage="done", share=1.0))
         self._tell(f"version {endpoint.version} is live")
@@ -258,6 +259,7 @@ class _Rollout:
 
     def _back(self, progress: Progress) -> Endpoint | None:
         self._journal.write(replace(progress, stage="rolling_back"))
+        self._tell(f"rolls version {progress.version} back: {progress.reason}")
         try:
             left = self._target.rollback(progress.manifest, self._context)
         except TargetError as error:

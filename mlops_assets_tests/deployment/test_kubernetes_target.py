@@ -103,8 +103,13 @@ def test_what_is_not_fit_is_rolled_back_while_the_old_version_answers(site, one,
 def test_a_deployment_that_is_killed_is_finished_by_the_next(site, one, two) -> None:
     site.deploy(one, 1, replicas=2)
     with called(site, one) as callers:
-        for last, stage in (("version 2: ", "bringing_up"), ("has 50%", "shifting")):
-            _killed_after(last, site, two)
+        for last, stage, golden in (
+            ("rolls version 2 back", "rolling_back", one),
+            ("version 2: ", "bringing_up", two),
+            ("has 50%", "shifting", two),
+            ("is settled", "settling", two),
+        ):
+            _killed_after(last, site, two, golden)
             assert site.journal.read().stage == stage
         outcome = site.deploy(two, 2, spec=STEP, replicas=2)
         until(lambda: callers.answered["2"] > 100)
@@ -112,10 +117,10 @@ def test_a_deployment_that_is_killed_is_finished_by_the_next(site, one, two) -> 
     assert len([name for name in site.names() if name.startswith("deployment")]) == 1
 
 
-def _killed_after(words: str, site: Place, built: Built) -> None:
-    """A process that deploys version 2, and dies when it says so."""
+def _killed_after(words: str, site: Place, built: Built, golden: Built) -> None:
+    """A process that deploys version 2, expects these answers, and dies when it says so."""
     given = [site.cluster.kubeconfig, site.namespace, site.root, site.store.endpoint]
-    given += [json.dumps(site.settings), built.folder, built.digest]
+    given += [json.dumps(site.settings), built.folder, built.digest, golden.folder]
     process = subprocess.Popen(
         [sys.executable, "-c", DEPLOYER, *map(str, given)],
         stdout=subprocess.PIPE,
@@ -144,7 +149,7 @@ class Told(list):
     def append(self, words):
         print(words, flush=True)
 
-kubeconfig, namespace, root, store, settings, folder, digest = sys.argv[1:]
+kubeconfig, namespace, root, store, settings, folder, digest, golden = sys.argv[1:]
 cluster = Cluster(Path(kubeconfig), "", ())
 place = Place(
     root=Path(root),
@@ -155,7 +160,8 @@ place = Place(
     told=Told(),
 )
 built = Built(Path(folder), digest, None, None, {})
-place.deploy(built, 2, spec=tests.STEP, replicas=2)
+expected = Built(Path(golden), digest, None, None, {})
+place.roll_out(place.release(built, 2), expected, tests.STEP, replicas=2)
 """
 
 
