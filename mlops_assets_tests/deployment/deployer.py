@@ -1,6 +1,10 @@
 """Whoever deploys to a target that runs on this machine; a site of each target tells the rest."""
 
+import threading
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,3 +63,22 @@ class Deployer(ABC):
 
     def tell(self, line: str) -> None:
         self.told.append(line)
+
+
+@contextmanager
+def calling(call: Callable[[Counter[str]], None]) -> Iterator[Counter[str]]:
+    """Somebody calls without a pause as long as the block lasts; what `call` counts."""
+    seen: Counter[str] = Counter()
+    ends = threading.Event()
+
+    def call_on() -> None:
+        while not ends.is_set():
+            call(seen)
+
+    thread = threading.Thread(target=call_on)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ends.set()
+        thread.join(60)

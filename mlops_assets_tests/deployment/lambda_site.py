@@ -3,12 +3,11 @@
 import json
 import shutil
 import sys
-import threading
 import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +25,7 @@ from mlops_assets.deployment.targets.base import Release, TargetContext
 from mlops_assets.serving import bundle as bundles
 from mlops_assets.serving.recording import Recording
 from mlops_assets_tests.builders import Built
-from mlops_assets_tests.deployment.deployer import Deployer
+from mlops_assets_tests.deployment.deployer import Deployer, calling
 from mlops_assets_tests.peers.aws import Aws
 from mlops_assets_tests.peers.aws_lambda import Lambdas
 
@@ -218,20 +217,6 @@ class Site(Deployer):
                 seen[answer.json()["version"] if ok else str(answer.status_code)] += 1
         return seen
 
-    @contextmanager
-    def load(self, url: str) -> Iterator[Counter[str]]:
+    def load(self, url: str) -> AbstractContextManager[Counter[str]]:
         """A caller that does not end before the block does."""
-        seen: Counter[str] = Counter()
-        ends = threading.Event()
-
-        def call() -> None:
-            while not ends.is_set():
-                seen.update(self.versions_answering(url, 5))
-
-        thread = threading.Thread(target=call)
-        thread.start()
-        try:
-            yield seen
-        finally:
-            ends.set()
-            thread.join(60)
+        return calling(lambda seen: seen.update(self.versions_answering(url, 5)))

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from mlops_assets.monitoring import views
 from mlops_assets.serving.recording import Recording
 from mlops_assets_tests.builders import Built
 from mlops_assets_tests.contracts.target import TargetContract
-from mlops_assets_tests.deployment.deployer import Deployer
+from mlops_assets_tests.deployment.deployer import Deployer, calling
 from mlops_assets_tests.endpoints import until
 from mlops_assets_tests.peers import aws, sagemaker, sagemaker_container
 from mlops_assets_tests.peers.aws import Aws
@@ -128,26 +128,16 @@ class Site(Deployer):
             rows[view.metadata["version"]] += views.rows(view)
         return rows
 
-    @contextmanager
-    def callers(self, built: Built) -> Iterator[Counter[str]]:
+    def callers(self, built: Built) -> AbstractContextManager[Counter[str]]:
         """Somebody asks without a pause; what they were answered, by version or error."""
-        seen: Counter[str] = Counter()
-        ends = threading.Event()
 
-        def call() -> None:
-            while not ends.is_set():
-                try:
-                    seen[str(self.ask(built)["version"])] += 1
-                except ClientError as error:
-                    seen[error.response["Error"]["Code"]] += 1
+        def call(seen: Counter[str]) -> None:
+            try:
+                seen[str(self.ask(built)["version"])] += 1
+            except ClientError as error:
+                seen[error.response["Error"]["Code"]] += 1
 
-        thread = threading.Thread(target=call)
-        thread.start()
-        try:
-            yield seen
-        finally:
-            ends.set()
-            thread.join(30)
+        return calling(call)
 
     @contextmanager
     def meanwhile(self, condition: Callable[[], Any], act: Callable[[], None]) -> Iterator[None]:
