@@ -72,7 +72,8 @@ def score(
     """Score every file of `source` that was not scored by this version yet.
 
     Raises:
-        BatchError: a file cannot be scored; those before it are kept.
+        BatchError: a file cannot be scored, and those before it are kept; or two would be scored
+            into one.
         BundleError: the bundle is not intact, or does not answer as in training.
         DataStoreError: a file cannot be read or written.
     """
@@ -80,6 +81,7 @@ def score(
     scorer.self_test()
     scored, skipped = [], []
     files = source.found()
+    _refuse_collisions(files)
     for number, file in enumerate(files, 1):
         wanted = (file.fingerprint, version, scorer.digest, spec.fingerprint())
         before = _mark_of(target, file)
@@ -92,6 +94,18 @@ def score(
         scored.append(done)
         tell(f"{number} of {len(files)}: {file.name}, {done.rows:,} rows, {done.invalid:,} invalid")
     return Outcome(tuple(scored), tuple(skipped))
+
+
+def _refuse_collisions(files: Iterable[TableFile]) -> None:
+    """Two inputs must not write one output."""
+    inputs: dict[str, TableFile] = {}
+    for file in files:
+        other = inputs.setdefault(_output(file), file)
+        if other is not file:
+            raise BatchError(
+                f"{other.path} and {file.path} would both be scored into {_output(file)}; "
+                "rename one"
+            )
 
 
 def _score_file(

@@ -1,8 +1,8 @@
 """The `deployment.batch` section: tables that are scored whole, by the version endpoints serve."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mlops_assets.experiment.spec import Spec
 
@@ -25,3 +25,11 @@ class BatchSpec(Spec):
     on_invalid: Literal["fail", "mark"] = "fail"
     """What a row does that an endpoint would refuse: end the file's scoring, or get no prediction
     and the reason in the column `error`."""
+
+    @model_validator(mode="after")
+    def _check_output(self) -> Self:
+        if f"{self.output.rstrip('/')}/".startswith(f"{self.input.rstrip('/')}/"):
+            raise ValueError(
+                f"output {self.output} is in input {self.input}, whose files it would be next time"
+            )
+        return self

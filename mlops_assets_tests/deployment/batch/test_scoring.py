@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from mlops_assets.deployment.batch import scoring
 from mlops_assets.deployment.batch.scoring import BatchError, Outcome
@@ -165,3 +166,17 @@ def test_on_an_object_store(built: Built, folder: Path) -> None:
         (file,) = target.found()
         (chunk,) = target.chunks(file, 100)
         assert len(chunk) == 30
+
+
+def test_two_files_are_not_scored_into_one(built: Built, folder: Path) -> None:
+    table(5, seed=3).to_csv(folder / "rows" / "2026" / "04.csv", index=False)
+    with pytest.raises(BatchError, match=r"04\.csv and .*04\.parquet would both be scored into"):
+        run(built, folder)
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("output", ["rows", "rows/", "rows/out"])
+def test_predictions_are_no_input(output: str) -> None:
+    with pytest.raises(ValidationError, match=f"output {output} is in input rows"):
+        BatchSpec(name="nightly", input="rows", output=output)
+    assert BatchSpec(name="nightly", input="rows", output="rows-scored").output == "rows-scored"
