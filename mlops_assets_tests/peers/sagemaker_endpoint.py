@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets_tests.peers.sagemaker_container import Container
+from mlops_assets_tests.peers.sagemaker_container import END_SECONDS, POLL_SECONDS, Container
 
 if TYPE_CHECKING:
     from mlops_assets_tests.peers.sagemaker import SageMaker
@@ -67,6 +67,8 @@ class Fleet:
     config_name: str
     capture: Mapping[str, Any]
     variants: dict[str, Variant]
+    calls: int = 0
+    """That were routed here and are not answered yet."""
 
     @property
     def containers(self) -> list[Container]:
@@ -83,6 +85,10 @@ class Fleet:
         return None
 
     def end(self) -> None:
+        """Once its calls are answered, as AWS drains what it takes out of service."""
+        deadline = time.monotonic() + END_SECONDS
+        while self.calls and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
         for container in self.containers:
             container.end()
 
@@ -265,8 +271,8 @@ class Endpoint:
         if self.peer.rollback_fails and self.share > 0:
             self._become("UpdateRollbackFailed", reason)
             return
-        self.share = 0.0
-        self.coming = None
+        with self.peer.lock:
+            self.coming, self.share = None, 0.0
         coming.end()
         self._become("InService", reason)
 

@@ -16,6 +16,7 @@ from mlops_assets_tests.peers.s3 import REGION
 
 if TYPE_CHECKING:
     from mlops_assets_tests.peers.sagemaker import SageMaker
+    from mlops_assets_tests.peers.sagemaker_endpoint import Fleet
 
 SERVING = ("InService", "Updating", "UpdateRollbackFailed", "RollingBack")
 LARGEST = 25 * 1024 * 1024
@@ -40,9 +41,18 @@ class Runtime:
                 raise _refused(f"Endpoint {name} of account {self._peer.aws.account} not found.")
             dice, toss = self._peer.random.random(), self._peer.random.random()
             chosen = endpoint.chosen(target, dice, toss)
-        if chosen is None:
-            raise _refused(f"Variant {target} not found for Request")
-        variant, fleet = chosen
+            if chosen is None:
+                raise _refused(f"Variant {target} not found for Request")
+            variant, fleet = chosen
+            fleet.calls += 1
+        try:
+            return self._answer(call, variant, fleet)
+        finally:
+            with self._peer.lock:
+                fleet.calls -= 1
+
+    def _answer(self, call: Call, variant: str, fleet: "Fleet") -> Answer:
+        name = call.parameters["EndpointName"]
         serverless = "ServerlessConfig" in fleet.variants[variant].settings
         if len(call.body) > (LARGEST_SERVERLESS if serverless else LARGEST):
             raise _refused("the request body exceeds the limit")
