@@ -5,6 +5,7 @@ same values as numbers: to count those costs a fraction, and spares the lists.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,10 @@ def label(value: Any) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
+def go_on() -> None:
+    """What there is to do between two columns where nobody waits."""
+
+
 class Counting:
     """The contents of answered requests, by way of the matrix where the model has one."""
 
@@ -85,8 +90,8 @@ class Counting:
             return True
         return bool(np.count_nonzero(asked == self._unknown))
 
-    def of(self, batches: list[Answered]) -> Contents:
-        """Of all rows.
+    def of(self, batches: list[Answered], *, between: Callable[[], None] = go_on) -> Contents:
+        """Of all rows; `between` is called before each column.
 
         Raises:
             ValueError, TypeError, OverflowError: a value is not of its column's type.
@@ -100,6 +105,7 @@ class Counting:
         said = np.concatenate([batch.scores.said for batch in batches])
         found: dict[str, Any] = {}
         for column, values, words in zip(self._schema.columns, asked, self._words, strict=True):
+            between()
             if column.type == "numeric":
                 found[column.name] = np.ascontiguousarray(values)
             elif words is None:

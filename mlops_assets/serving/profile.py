@@ -7,12 +7,12 @@ whylogs. A profile is not safe to share between threads.
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlops_assets.serving import profile_format as form
-from mlops_assets.serving.contents import Contents, label, of_lists
+from mlops_assets.serving.contents import Contents, go_on, label, of_lists
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets.serving.scorer import Columns, Scores
 
@@ -59,11 +59,12 @@ class Profile:
         """
         self.add(of_lists(self._schema, columns, scores))
 
-    def add(self, contents: Contents) -> None:
-        """Add what n rows hold."""
+    def add(self, contents: Contents, *, between: Callable[[], None] = go_on) -> None:
+        """Add what n rows hold; `between` is called before each column."""
         if contents.rows == 0:
             return
         for name, content in contents.columns.items():
+            between()
             if name not in self._columns:
                 self._columns[name] = _Words() if isinstance(content, Counter) else _Numbers()
             self._columns[name].add(content)
