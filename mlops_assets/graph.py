@@ -54,11 +54,12 @@ def build_all(experiments: Iterable[Experiment], shared: dg.Definitions) -> dg.D
     found = tuple(experiments)
     parts = [_with_resolved_jobs(build_experiment(each), shared) for each in found]
     deploys = {names.deploy_job(experiment.name) for experiment in found}
-    jobs = [job for part in parts for job in part.jobs or () if job.name in deploys]
+    jobs = [job for part in parts for job in part.jobs or ()]
+    deploying = [job for job in jobs if job.name in deploys]
     return dg.Definitions.merge(
         *parts,
         registry_sensors.build(found, jobs),
-        deployment_sensors.build(found, jobs),
+        deployment_sensors.build(found, deploying),
         monitoring_schedules.build(found),
         shared,
     )

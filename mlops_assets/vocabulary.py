@@ -42,12 +42,14 @@ PROFILE_IS_FRESH = "profile_is_fresh"
 HAS_NOT_DRIFTED = "has_not_drifted"
 PREDICTIONS_HAVE_NOT_DRIFTED = "predictions_have_not_drifted"
 
-REGISTRY_SENSOR = "champion_changed"
+REGISTRY_SENSOR = "registry_changed"
 TRUTH_SENSOR = "endpoint_strayed"
 
 STAGE_TAG = "mlops/stage"
 EXPERIMENT_TAG = "mlops/experiment"
 VERSION_TAG = "mlops/version"
+ADOPTS_TAG = "mlops/adopts"
+"""On runs that evaluate a version which somebody else registered: `<experiment>:<version>`."""
 
 # The tag dagster-mlflow's own resource uses: an asset of the user's that logs through that
 # resource lands in the same MLflow run as ours.
@@ -105,6 +107,11 @@ def deploy_config(experiment: Experiment, **knobs: Any) -> dg.RunConfig:
     kinds = [kind_of(type(target)) for target in experiment.deployment.targets]
     ops = {f"{experiment.name}__{ENDPOINTS}__{kind}": {"config": knobs} for kind in kinds}
     return dg.RunConfig(ops=ops)
+
+
+def adopt_config(experiment: Experiment, version: int) -> dg.RunConfig:
+    """For the job of retraining: take this version's model instead of fitting one."""
+    return dg.RunConfig(ops={f"{experiment.name}__{TRAINED_MODEL}": {"config": {"adopt": version}}})
 
 
 def reason_of(tags: Mapping[str, str]) -> str:

@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database with its tables, which take seconds to make: copy it."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    ModelRegistry(f"sqlite:///{path}", str(path.parent), "").all_aliases()
+    ModelRegistry(f"sqlite:///{path}", str(path.parent), "").models()
     return path
 
 

@@ -83,7 +83,7 @@ def existing_registry(settings: Settings) -> "tuple[ModelRegistry | None, str]":
     try:
         registry.check()
         logging.getLogger("mlflow").setLevel(logging.ERROR)
-        registry.all_aliases()
+        registry.models()
     except RegistryError as error:
         return None, str(error)
     except Exception as error:  # noqa: BLE001 whatever a broken store raises, status goes on

@@ -8,11 +8,16 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
+from mlops_assets.gateways.registered import (
+    RegisteredModel,
+    RegistryVersion,
+    model_from,
+    version_from,
+)
 from mlops_assets.gateways.run_log import RunLog
 
 if TYPE_CHECKING:
@@ -29,17 +34,8 @@ class RegistryError(Exception):
     """MLflow cannot be reached, or does not hold what was asked for."""
 
 
-@dataclass(frozen=True)
-class RegistryVersion:
-    """One version of a registered model."""
-
-    name: str
-    version: int
-    run_id: str
-    source: str
-    tags: Mapping[str, str]
-    created_ms: int
-    """Unix time, milliseconds."""
+class AbsentError(RegistryError):
+    """MLflow answers, and holds no such version: never did, or it was deleted."""
 
 
 class ModelRegistry(RunLog):
@@ -197,15 +193,25 @@ class ModelRegistry(RunLog):
     def version_of_run(self, name: str, run_id: str) -> RegistryVersion | None:
         """The version registered from a run, so that registering twice makes one version."""
         found = self.client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-        return _version(found[0]) if found else None
+        return version_from(found[0]) if found else None
 
     def version(self, name: str, number: int) -> RegistryVersion:
+        """One version.
+
+        Raises:
+            AbsentError: there is none of that number.
+            RegistryError: MLflow does not answer.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
-            return _version(self.client.get_model_version(name, str(number)))
+            return version_from(self.client.get_model_version(name, str(number)))
         except MlflowException as error:
-            raise RegistryError(f"MLflow holds no version {number} of {name}") from error
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise AbsentError(f"MLflow holds no version {number} of {name}") from error
+            raise RegistryError(
+                f"MLflow cannot answer about version {number} of {name}: {error}"
+            ) from error
 
     def aliases(self, name: str) -> dict[str, int]:
         """Version numbers by alias; empty when nothing is registered under the name."""
@@ -219,8 +225,8 @@ class ModelRegistry(RunLog):
             raise RegistryError(f"MLflow cannot answer about {name}: {error}") from error
         return {alias: int(version) for alias, version in model.aliases.items()}
 
-    def all_aliases(self) -> dict[str, dict[str, int]]:
-        """`aliases` of every registered model, in one sweep.
+    def models(self) -> dict[str, RegisteredModel]:
+        """Every registered model, in one sweep: a call for each thousand.
 
         Raises:
             RegistryError: MLflow does not answer.
@@ -228,14 +234,14 @@ class ModelRegistry(RunLog):
         self.check()
         from mlflow.exceptions import MlflowException
 
-        models: dict[str, dict[str, int]] = {}
+        models: dict[str, RegisteredModel] = {}
         token = None
         while True:
             try:
                 page = self.client.search_registered_models(max_results=1000, page_token=token)
             except MlflowException as error:
                 raise RegistryError(f"MLflow cannot list its models: {error}") from error
-            models |= {m.name: {a: int(v) for a, v in m.aliases.items()} for m in page}
+            models |= {found.name: model_from(found) for found in page}
             token = page.token
             if not token:
                 return models
@@ -255,14 +261,3 @@ def _quieten() -> None:
     """Before MLflow is imported: no telemetry, and no progress bars in the logs of runs."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
-
-def _version(found: Any) -> RegistryVersion:
-    return RegistryVersion(
-        name=found.name,
-        version=int(found.version),
-        run_id=found.run_id or "",
-        source=found.source,
-        tags=dict(found.tags),
-        created_ms=int(found.creation_timestamp),
-    )

@@ -101,6 +101,8 @@ class TrainedModel:
     """Of the training set."""
     snapshot_digest: str
     """Of the source it came from."""
+    adopts: int | None = None
+    """The version in the registry, registered by somebody else, that this is the model of."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """The version in the MLflow registry: made once per run, only when every gate passed."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
+from mlops_assets.gateways.decisions import THE_GATES, Decision
 from mlops_assets.gateways.model_registry import CHALLENGER, CHAMPION, ModelRegistry
 from mlops_assets.gateways.records import Evaluation, ModelVersion, TrainedModel
 from mlops_assets.registry import promotion
@@ -51,36 +54,36 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
             raise dg.Failure(f"{experiment.name}: not registered, {reasons}", allow_retries=False)
         previous = model_registry.aliases(model).get(CHAMPION)
-        existing = model_registry.version_of_run(model, trained_model.run_id)
-        number = (
-            existing.version
-            if existing
-            else model_registry.register(
-                model,
-                source=trained_model.model_uri,
-                run_id=trained_model.run_id,
-                tags={
-                    "mlops.experiment": experiment.name,
-                    "mlops.dagster_run": context.run.run_id,
-                    "mlops.data_digest": trained_model.data_digest,
-                    "mlops.snapshot_digest": trained_model.snapshot_digest,
-                    "mlops.yaml_fingerprint": experiment.fingerprint(),
-                    "mlops.bundle_uri": trained_model.bundle_uri,
-                    "mlops.bundle_digest": trained_model.bundle_digest,
-                    "mlops.code_version": trained_model.code_version,
-                    **{
-                        f"mlops.test_{name}": f"{m.value:.6g} [{m.low:.6g}, {m.high:.6g}]"
-                        for name, m in evaluation.metrics.items()
-                    },
-                    **{f"mlops.gate.{name}": v.reason for name, v in verdicts.items()},
-                },
-            )
-        )
+        tags = {
+            "mlops.experiment": experiment.name,
+            "mlops.dagster_run": context.run.run_id,
+            "mlops.data_digest": trained_model.data_digest,
+            "mlops.snapshot_digest": trained_model.snapshot_digest,
+            "mlops.yaml_fingerprint": experiment.fingerprint(),
+            "mlops.bundle_uri": trained_model.bundle_uri,
+            "mlops.bundle_digest": trained_model.bundle_digest,
+            "mlops.code_version": trained_model.code_version,
+            **{
+                f"mlops.test_{name}": f"{m.value:.6g} [{m.low:.6g}, {m.high:.6g}]"
+                for name, m in evaluation.metrics.items()
+            },
+            **{f"mlops.gate.{name}": v.reason for name, v in verdicts.items()},
+        }
+        number = _version(model_registry, model, trained_model, tags)
         champion = spec.promotion == "automatic"
         model_registry.describe_version(model, number, _summary(experiment, evaluation))
         model_registry.set_alias(model, CHALLENGER, number)
         if champion:
             model_registry.set_alias(model, CHAMPION, number)
+        # After the alias: a version without a decision is one whose run did not come this far.
+        decision = Decision(
+            "promoted" if champion else "waiting",
+            "; ".join(verdict.reason for verdict in verdicts.values()),
+            THE_GATES,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            context.run.run_id,
+        )
+        model_registry.tag_version(model, number, decision.tags())
         context.log.info(
             f"{model} version {number} is {'the champion' if champion else 'a challenger'}"
         )
@@ -108,6 +111,20 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
         )
 
     return registered_version
+
+
+def _version(
+    registry: ModelRegistry, model: str, trained: TrainedModel, tags: dict[str, str]
+) -> int:
+    """The number of the model's version: somebody else's, which gets our tags, or the one that this
+    MLflow run has already, or a new one."""
+    if trained.adopts is not None:
+        registry.tag_version(model, trained.adopts, tags)
+        return trained.adopts
+    existing = registry.version_of_run(model, trained.run_id)
+    if existing is not None:
+        return existing.version
+    return registry.register(model, source=trained.model_uri, run_id=trained.run_id, tags=tags)
 
 
 def _summary(experiment: Experiment, evaluation: Evaluation) -> str:

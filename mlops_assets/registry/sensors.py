@@ -1,7 +1,9 @@
-"""Deploys the champion when it changes in MLflow, whoever changed it."""
+"""Looks at the MLflow registry for all experiments: deploys the champion when it changes, whoever
+changed it, and has versions evaluated that others registered."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,18 +12,28 @@ import dagster as dg
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
-from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
-from mlops_assets.registry.events import NOTHING, Live, Seen, decide
+from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
+from mlops_assets.registry.arrivals import Watched
+from mlops_assets.registry.events import NOTHING, Decision, Live, Seen, decide
+from mlops_assets.registry.looking import Attempt, Look
 
 INTERVAL_SECONDS = 15
+FROM_THE_MODEL_ON = (
+    names.TRAINED_MODEL,
+    names.EVALUATION,
+    names.REGISTERED_VERSION,
+    names.REFERENCE_PROFILE,
+)
+"""What is made of a version that somebody else registered."""
 
 
-def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.Definitions:
-    """One sensor for all experiments: a tick costs one sweep of the registry.
+def build(experiments: Iterable[Experiment], jobs: Sequence[Any]) -> dg.Definitions:
+    """One sensor for all experiments: a tick costs one sweep of the registry, and a bounded number
+    of looks at single versions.
 
     Args:
         experiments: that are watched.
-        deploy_jobs: the job `<experiment>__deploy` of each.
+        jobs: `<experiment>__deploy` and `<experiment>__retrain` of each.
     """
     by_name = {experiment.name: experiment for experiment in experiments}
     if not by_name:
@@ -29,49 +41,125 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
 
     @dg.sensor(
         name=names.REGISTRY_SENSOR,
-        jobs=list(deploy_jobs),
+        jobs=list(jobs),
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts `<experiment>__deploy` when the alias `champion` points at another "
-        "version than the one last deployed.",
+        "version than the one last deployed; has versions that were registered outside Dagster "
+        "evaluated as if they had been trained here, by a part of `<experiment>__retrain`.",
     )
-    def champion_changed(
+    def registry_changed(
         context: dg.SensorEvaluationContext, model_registry: dg.ResourceParam[ModelRegistry]
     ) -> dg.SensorResult | dg.SkipReason:
-        seen = {k: Seen(**v) for k, v in json.loads(context.cursor or "{}").items()}
+        seen, watched = _remembered(context.cursor)
+        now = datetime.now(UTC)
         try:
-            aliases = model_registry.all_aliases()
+            look = Look(
+                model_registry,
+                decided={name: each.version for name, each in seen.items()},
+                watched=watched,
+                attempt=lambda name, version: _attempt(context.instance, name, version),
+                has_rows=lambda name: _has_rows(context.instance, name),
+                now=now,
+            )
+            look.take(by_name.values())
         except RegistryError as error:
             return dg.SkipReason(str(error))
-        champions = {
-            name: aliases[e.model_name][CHAMPION]
-            for name, e in by_name.items()
-            if CHAMPION in aliases.get(e.model_name, {})
-        }
-        live = _live(context.instance, [by_name[name] for name in champions])
+        live = _live(context.instance, [by_name[name] for name in look.champions])
         # Milliseconds are ahead of any count of changes.
-        first = int(datetime.now(UTC).timestamp() * 1000)
-        decided = decide(champions, seen=seen, live=live, first=first)
-        cursor = json.dumps({name: vars(s) for name, s in decided.seen.items()}, sort_keys=True)
-        requests = [
-            dg.RunRequest(
-                run_key=event.key,
-                job_name=names.deploy_job(event.experiment),
-                run_config=names.deploy_config(by_name[event.experiment], version=event.version),
-                tags={
-                    names.EXPERIMENT_TAG: event.experiment,
-                    names.VERSION_TAG: str(event.version),
-                },
-            )
-            for event in decided.events
-        ]
-        if not requests:
-            shown = ", ".join(f"{n} {v}" for n, v in sorted(champions.items())[:10])
-            reason = f"champions are as deployed: {shown or 'none yet'}"
-            return dg.SensorResult(skip_reason=reason, cursor=cursor)
-        return dg.SensorResult(run_requests=requests, cursor=cursor)
+        first = int(now.timestamp() * 1000)
+        decided = decide(look.champions, seen=seen, live=live, first=first)
+        cursor = {
+            "champions": {name: vars(each) for name, each in decided.seen.items()},
+            "arrivals": {name: asdict(each) for name, each in look.watched.items()},
+        }
+        requests = [*_adoptions(look, by_name), *_deployments(decided, by_name)]
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else _as_deployed(look),
+            cursor=json.dumps(cursor, sort_keys=True),
+        )
 
-    return dg.Definitions(sensors=[champion_changed])
+    return dg.Definitions(sensors=[registry_changed])
+
+
+def _remembered(cursor: str | None) -> tuple[dict[str, Seen], dict[str, Watched]]:
+    content = json.loads(cursor or "{}")
+    arrivals = {
+        name: Watched(
+            born_ms=each["born_ms"],
+            newest=each["newest"],
+            waiting={int(number): times for number, times in each["waiting"].items()},
+        )
+        for name, each in content.get("arrivals", {}).items()
+    }
+    return {k: Seen(**v) for k, v in content.get("champions", {}).items()}, arrivals
+
+
+def _adoptions(look: Look, by_name: Mapping[str, Experiment]) -> list[dg.RunRequest]:
+    return [
+        dg.RunRequest(
+            run_key=each.key,
+            job_name=names.retrain_job(each.experiment),
+            asset_selection=[names.asset_key(each.experiment, part) for part in FROM_THE_MODEL_ON],
+            run_config=names.adopt_config(by_name[each.experiment], each.version),
+            tags={
+                names.EXPERIMENT_TAG: each.experiment,
+                names.VERSION_TAG: str(each.version),
+                names.ADOPTS_TAG: f"{each.experiment}:{each.version}",
+            },
+        )
+        for each in look.adoptions
+    ]
+
+
+def _attempt(instance: dg.DagsterInstance, experiment: str, version: int) -> Attempt | None:
+    tags = {names.ADOPTS_TAG: f"{experiment}:{version}"}
+    for run in instance.get_runs(dg.RunsFilter(tags=tags), limit=1):
+        if not run.is_finished:
+            return Attempt(run.run_id, unfinished=True, refusal="")
+        return Attempt(run.run_id, unfinished=False, refusal=_refusal(instance, run.run_id))
+    return None
+
+
+def _refusal(instance: dg.DagsterInstance, run_id: str) -> str:
+    """What the gates that failed said, or the step that refused the model; empty when the run ended
+    in another way."""
+    wanted = {dg.DagsterEventType.ASSET_CHECK_EVALUATION, dg.DagsterEventType.STEP_FAILURE}
+    checks, failures = [], []
+    for entry in instance.all_logs(run_id, of_type=wanted):
+        data: Any = entry.get_dagster_event().event_specific_data
+        if entry.dagster_event_type == dg.DagsterEventType.STEP_FAILURE:
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                failures.append(str(data.user_failure_data.description))
+        elif data.blocking and not data.passed:
+            checks.append(f"{data.check_name}: {data.description}")
+    return "; ".join(checks or failures)
+
+
+def _has_rows(instance: dg.DagsterInstance, experiment: str) -> bool:
+    key = names.asset_key(experiment, names.TRAINING_SET)
+    return instance.get_latest_materialization_event(key) is not None
+
+
+def _deployments(decided: Decision, by_name: Mapping[str, Experiment]) -> list[dg.RunRequest]:
+    return [
+        dg.RunRequest(
+            run_key=event.key,
+            job_name=names.deploy_job(event.experiment),
+            run_config=names.deploy_config(by_name[event.experiment], version=event.version),
+            tags={
+                names.EXPERIMENT_TAG: event.experiment,
+                names.VERSION_TAG: str(event.version),
+            },
+        )
+        for event in decided.events
+    ]
+
+
+def _as_deployed(look: Look) -> str:
+    shown = ", ".join(f"{n} {v}" for n, v in sorted(look.champions.items())[:10])
+    return "; ".join([f"champions are as deployed: {shown or 'none yet'}", *look.notes])
 
 
 def _live(instance: dg.DagsterInstance, experiments: list[Experiment]) -> dict[str, Live]:

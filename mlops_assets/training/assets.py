@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -28,13 +27,30 @@ from mlops_assets.modeling.tasks import metrics_for
 from mlops_assets.modeling.threads import threads_for
 from mlops_assets.serving.bundle import BundleError
 from mlops_assets.serving.schema import InputSchema
-from mlops_assets.training import card, checks, commit, evaluation, export, fitting, parity, plots
+from mlops_assets.training import (
+    adoption,
+    candidate,
+    card,
+    checks,
+    commit,
+    evaluation,
+    export,
+    parity,
+    plots,
+)
+from mlops_assets.training.adoption import AdoptionError
 from mlops_assets.training.comparison import with_champion
-
-if TYPE_CHECKING:
-    import pandas as pd
+from mlops_assets.training.fitting import FittingError
 
 BUNDLE_PATH = "bundle"
+
+
+class TrainingConfig(dg.Config):
+    """One-off knobs of a run."""
+
+    adopt: int | None = None
+    """A version of the registry that somebody else registered: it is made one of ours, instead of
+    a model being fitted."""
 
 
 def build(experiment: Experiment) -> dg.Definitions:
@@ -51,7 +67,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
         kinds={"mlflow", "scikitlearn"},
         description="The pipeline fitted on all training rows with the tuned parameters, "
         "calibrated and with its decision threshold, logged in MLflow together with the "
-        "serving bundle.",
+        "serving bundle. Or a model that somebody else registered, with a bundle made for it.",
         code=spec.fingerprint(),
         ins={
             "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
@@ -62,6 +78,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
     )
     def trained_model(
         context: dg.AssetExecutionContext,
+        config: TrainingConfig,
         training_set: TrainingSet,
         tuned: TunedHyperparameters,
         data_store: dg.ResourceParam[DataStore],
@@ -73,45 +90,43 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
             names.root_run(context),
             name=context.run.job_name,
         )
-        parameters = {**spec.parameters, **tuned.parameters}
-        schema = InputSchema.from_json(list(training_set.schema))
         rows = data_store.read_table(training_set.url)
         train, test = rows[rows[SPLIT] == TRAIN], rows[rows[SPLIT] == TEST]
         code = commit.describe(experiment.path.parent)
         with model_registry.writing(run_id), TemporaryDirectory() as temporary:
             try:
-                fitted = fitting.fit(
-                    train,
-                    spec=spec,
-                    task=task,
-                    schema=schema,
-                    parameters=parameters,
-                    ordered=training_set.ordered,
-                    seed=experiment.tuning.seed,
-                )
+                if config.adopt is None:
+                    model = candidate.fit(experiment, training_set, tuned, train)
+                else:
+                    model = adoption.adopt(
+                        experiment, training_set, config.adopt, registry=model_registry
+                    )
+                fitted, schema = model.fitted, model.schema
                 answered = partial(fitted.outcome, task=task, schema=schema)
                 exported = export.write(
                     Path(temporary),
                     fitted.estimator,
-                    export.manifest(experiment, training_set, fitted.threshold, run_id, code),
+                    export.manifest(
+                        experiment, training_set, fitted, schema=schema, run_id=run_id, code=code
+                    ),
                     train=train,
                     test=test,
                     answered=answered,
                 )
                 proven = parity.prove(exported.folder, test, answered)
-            except (fitting.FittingError, EstimatorError, BundleError) as error:
+            except (FittingError, AdoptionError, EstimatorError, BundleError) as error:
                 raise dg.Failure(f"{experiment.name}: {error}", allow_retries=False) from error
             with threads_for(len(test)):
                 bundle_uri = model_registry.log_folder(run_id, exported.folder, BUNDLE_PATH)
-                model_uri = _log_model(model_registry, run_id, fitted.estimator, train, schema)
+                model_uri = model.uri or candidate.log(model, train, model_registry, run_id)
             model_registry.log(
                 run_id,
-                parameters={"estimator": spec.estimator, **parameters},
+                parameters={"estimator": model.estimator, **model.parameters},
                 metrics={} if fitted.threshold is None else {"threshold": fitted.threshold},
                 tags={
                     "mlops.experiment": experiment.name,
                     "mlops.yaml_fingerprint": experiment.fingerprint(),
-                    "mlops.study": tuned.study,
+                    **model.tags,
                     "mlops.bundle_digest": exported.digest,
                     "mlflow.source.git.commit": code,
                     "mlops.environment": commit.environment(),
@@ -132,10 +147,11 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
             bundle_digest=exported.digest,
             threshold=fitted.threshold,
             parity=proven,
-            parameters=parameters,
+            parameters=model.parameters,
             code_version=code,
             data_digest=training_set.digest,
             snapshot_digest=training_set.snapshot.digest,
+            adopts=config.adopt,
         )
         yield dg.MaterializeResult(
             value=record,
@@ -143,7 +159,8 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
                 "mlflow_run": dg.MetadataValue.url(model_registry.run_url(run_id)),
                 "model": model_uri,
                 "bundle": bundle_uri,
-                "parameters": dg.MetadataValue.json(parameters),
+                "origin": model.origin,
+                "parameters": dg.MetadataValue.json(model.parameters),
                 "threshold": fitted.threshold if fitted.threshold is not None else "none",
                 "rows": training_set.train_rows,
             },
@@ -246,26 +263,3 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
         )
 
     return evaluation_asset
-
-
-def _log_model(
-    registry: ModelRegistry,
-    run_id: str,
-    estimator: Any,
-    train: "pd.DataFrame",
-    schema: InputSchema,
-) -> str:
-    from mlflow.models import infer_signature
-
-    from mlops_assets.serving.runtimes.sklearn import TRUSTED
-
-    example = train[[*schema.names]].head(5)
-    answer = getattr(estimator, "predict_proba", estimator.predict)(example)
-    return registry.log_model(
-        run_id,
-        estimator,
-        example=example,
-        signature=infer_signature(example, answer),
-        trusted=list(TRUSTED),
-        requirements=[f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "pandas")],
-    )

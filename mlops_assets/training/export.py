@@ -16,6 +16,7 @@ from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets.serving.scorer import Scores
 from mlops_assets.training.evaluation import golden_rows
+from mlops_assets.training.fitting import Fitted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,20 +39,22 @@ class Exported:
 def manifest(
     experiment: Experiment,
     training_set: TrainingSet,
-    threshold: float | None,
+    fitted: Fitted,
+    *,
+    schema: InputSchema,
     run_id: str,
     code: str,
 ) -> Manifest:
-    """What a bundle says of its model, before it is sealed."""
+    """What a bundle says of its model, which reads the columns of `schema`, before it is sealed."""
     return Manifest(
         model=experiment.model_name,
         run_id=run_id,
         task=experiment.task,
         runtime=experiment.training.runtime,
         model_file=MODEL_FILES[experiment.training.runtime],
-        schema=InputSchema.from_json(list(training_set.schema)),
+        schema=schema,
         classes=training_set.classes,
-        threshold=threshold,
+        threshold=fitted.threshold,
         entity=experiment.features.entity,
         data_digest=training_set.digest,
         code_version=code,

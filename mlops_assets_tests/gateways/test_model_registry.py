@@ -288,7 +288,11 @@ def test_aliases_point_at_versions(model_registry: ModelRegistry) -> None:
     model_registry.set_alias("churn", CHALLENGER, 2)
     model_registry.set_alias("churn", CHAMPION, 1)
     assert model_registry.aliases("churn") == {CHAMPION: 1, CHALLENGER: 2}
-    assert model_registry.all_aliases() == {"churn": {CHAMPION: 1, CHALLENGER: 2}, "credit": {}}
+    models = model_registry.models()
+    assert {name: dict(each.aliases) for name, each in models.items()} == {
+        "churn": {CHAMPION: 1, CHALLENGER: 2},
+        "credit": {},
+    }
     model_registry.set_alias("churn", CHAMPION, 2)
     assert model_registry.aliases("churn")[CHAMPION] == 2
 
@@ -306,7 +310,7 @@ def test_a_server_that_is_not_there_is_told_within_seconds(tmp_path: Path) -> No
     registry = ModelRegistry(f"http://127.0.0.1:{port}", "", "")
     asked: list[Any] = [
         registry.check,
-        registry.all_aliases,
+        registry.models,
         lambda: registry.aliases("churn"),
         lambda: registry.run_for("churn", "a", "b", name="c"),
         lambda: registry.download("runs:/1/x", tmp_path),

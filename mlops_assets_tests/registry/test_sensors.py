@@ -8,89 +8,15 @@ import dagster as dg
 import pytest
 from mlflow import MlflowClient
 
-from mlops_assets import vocabulary as names
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
 from mlops_assets.registry import sensors
-from mlops_assets_tests.builders import make_experiment
-
-CHURN = make_experiment()
-CREDIT = make_experiment(name="credit", registry={"model_name": "credit_scores"})
+from mlops_assets_tests.registry.daemon import BUNDLE, CHURN, Daemon, endpoint_key
 
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as made:
         yield made
-
-
-def endpoint_key(experiment: Any) -> dg.AssetKey:
-    return names.endpoint_key(experiment.name, "local")
-
-
-def definitions(registry: ModelRegistry) -> dg.Definitions:
-    """The sensor with stand-ins for the endpoints, whose jobs it starts."""
-
-    def endpoint(experiment: Any) -> dg.AssetsDefinition:
-        @dg.asset(key=endpoint_key(experiment), config_schema={"version": int})
-        def deployed(_: dg.AssetExecutionContext) -> None: ...
-
-        return deployed
-
-    experiments = (CHURN, CREDIT)
-    jobs = [
-        dg.define_asset_job(names.deploy_job(e.name), dg.AssetSelection.assets(endpoint_key(e)))
-        for e in experiments
-    ]
-    return dg.Definitions.merge(
-        dg.Definitions(
-            assets=[endpoint(e) for e in experiments],
-            jobs=jobs,
-            resources={"model_registry": registry},
-        ),
-        sensors.build(experiments, jobs),
-    )
-
-
-class Daemon:
-    """Ticks the sensor as Dagster's daemon does, and keeps its cursor."""
-
-    def __init__(self, registry: ModelRegistry, instance: dg.DagsterInstance) -> None:
-        self.definitions = definitions(registry)
-        self.registry = registry
-        self.instance = instance
-        self.cursor: str | None = None
-
-    def tick(self) -> Any:
-        (sensor,) = self.definitions.sensors
-        context = dg.build_sensor_context(
-            instance=self.instance,
-            cursor=self.cursor,
-            definitions=self.definitions,
-            resources={"model_registry": self.registry},
-        )
-        data = sensor.evaluate_tick(context)
-        if data.cursor is not None:
-            self.cursor = data.cursor
-        return data
-
-    def asked(self) -> list[tuple[str, int]]:
-        """Job and version of the runs that one tick asks for."""
-        return [(r.job_name, version_in(r)) for r in self.tick().run_requests]
-
-
-def version_in(request: dg.RunRequest) -> int:
-    """The version a run is told to deploy; its config and its tag agree."""
-    ((op, settings),) = request.run_config["ops"].items()
-    version = int(settings["config"]["version"])
-    assert op == f"{request.tags[names.EXPERIMENT_TAG]}__endpoints__local"
-    assert request.tags[names.VERSION_TAG] == str(version)
-    return version
-
-
-def live(instance: dg.DagsterInstance, version: int, **metadata: Any) -> None:
-    """What the endpoint asset reports after a deployment."""
-    said = {"version": version, "state": "live", **metadata}
-    instance.report_runless_asset_event(dg.AssetMaterialization(endpoint_key(CHURN), metadata=said))
 
 
 @pytest.fixture
@@ -102,7 +28,7 @@ def daemon(model_registry: ModelRegistry, instance: dg.DagsterInstance) -> Daemo
 def versions(model_registry: ModelRegistry) -> ModelRegistry:
     """Three versions of churn, none of them champion."""
     for _ in range(3):
-        model_registry.register("churn", source="runs:/r/model", run_id="", tags={})
+        model_registry.register("churn", source="runs:/r/model", run_id="", tags=BUNDLE)
     return model_registry
 
 
@@ -130,11 +56,11 @@ def test_the_runs_it_asks_for_are_valid(daemon: Daemon, versions: ModelRegistry)
 def test_an_alias_moved_by_a_person_is_deployed(daemon: Daemon, versions: ModelRegistry) -> None:
     versions.set_alias("churn", CHAMPION, 1)
     daemon.tick()
-    live(daemon.instance, 1)
+    daemon.live(1)
     person = MlflowClient(versions.tracking_uri, versions.tracking_uri)
     person.set_registered_model_alias("churn", "champion", "3")
     assert daemon.asked() == [("churn__deploy", 3)]
-    live(daemon.instance, 3)
+    daemon.live(3)
     person.set_registered_model_alias("churn", "champion", "1")  # a rollback
     assert daemon.asked() == [("churn__deploy", 1)]
     assert daemon.asked() == []
@@ -147,7 +73,7 @@ def test_there_and_back_again_have_keys_of_their_own(
     for version in (1, 2, 1):
         versions.set_alias("churn", CHAMPION, version)
         keys += [request.run_key for request in daemon.tick().run_requests]
-        live(daemon.instance, version)
+        daemon.live(version)
     assert len(set(keys)) == 3
 
 
@@ -168,7 +94,7 @@ def test_a_lost_cursor_does_not_deploy_again_what_is_live(
 ) -> None:
     versions.set_alias("churn", CHAMPION, 2)
     daemon.tick()
-    live(daemon.instance, 2)
+    daemon.live(2)
     daemon.cursor = None
     assert daemon.asked() == []
 
@@ -178,7 +104,7 @@ def test_a_lost_cursor_repeats_no_key(daemon: Daemon, versions: ModelRegistry) -
     for version in (1, 3, 2):
         versions.set_alias("churn", CHAMPION, version)
         keys |= {request.run_key for request in daemon.tick().run_requests}
-        live(daemon.instance, version)
+        daemon.live(version)
     daemon.cursor = None
     daemon.tick()
     versions.set_alias("churn", CHAMPION, 3)
@@ -192,7 +118,7 @@ def test_what_a_run_under_way_may_change_is_not_trusted(
     """Back to the live version while the next one is still being deployed."""
     versions.set_alias("churn", CHAMPION, 1)
     daemon.tick()
-    live(daemon.instance, 1)
+    daemon.live(1)
     versions.set_alias("churn", CHAMPION, 2)
     (request,) = daemon.tick().run_requests
     job = daemon.definitions.resolve_job_def(request.job_name)
@@ -210,8 +136,7 @@ def test_an_endpoint_that_does_not_serve_the_champion_gets_it(
     daemon: Daemon, versions: ModelRegistry, said: dict[str, Any]
 ) -> None:
     versions.set_alias("churn", CHAMPION, 2)
-    event = dg.AssetMaterialization(endpoint_key(CHURN), metadata=said)
-    daemon.instance.report_runless_asset_event(event)
+    daemon.report(endpoint_key(CHURN), said)
     assert daemon.asked() == [("churn__deploy", 2)]
 
 
@@ -219,7 +144,7 @@ def test_each_experiment_follows_its_own_registered_model(
     daemon: Daemon, versions: ModelRegistry
 ) -> None:
     for name in ("credit_scores", "credit", "somebody_elses"):
-        versions.register(name, source="runs:/r/model", run_id="", tags={})
+        versions.register(name, source="runs:/r/model", run_id="", tags=BUNDLE)
         versions.set_alias(name, CHAMPION, 1)
     assert daemon.asked() == [("credit__deploy", 1)]
     versions.set_alias("churn", CHAMPION, 3)
@@ -232,11 +157,12 @@ def test_a_registry_that_does_not_answer_is_a_reason_to_skip(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     daemon = Daemon(ModelRegistry(f"http://127.0.0.1:{port}", "", ""), instance)
-    daemon.cursor = '{"churn": {"changes": 4, "version": 1}}'
+    cursor = '{"arrivals": {}, "champions": {"churn": {"changes": 4, "version": 1}}}'
+    daemon.cursor = cursor
     data = daemon.tick()
     assert data.run_requests == []
     assert f"MLflow does not answer at http://127.0.0.1:{port}" in data.skip_message
-    assert daemon.cursor == '{"churn": {"changes": 4, "version": 1}}'
+    assert daemon.cursor == cursor
 
 
 def test_without_experiments_there_is_no_sensor() -> None:

@@ -80,8 +80,7 @@ def load(
             manifest.
     """
     path = folder / manifest.model_file
-    _check_types(path)
-    model = _read(path)
+    model = read(path)
     method = "predict" if manifest.task == "regression" else "predict_proba"
     if not hasattr(model, method):
         raise BundleError(f"{path} holds a {type(model).__name__}, which has no {method}")
@@ -101,6 +100,23 @@ def load(
         return answer.reshape(-1) if manifest.task == "regression" else answer
 
     return execute
+
+
+def read(path: Path) -> Any:
+    """The estimator that was stored with skops in `path`.
+
+    Raises:
+        BundleError: the file is not skops, needs types that are not trusted, or does not load.
+    """
+    import skops.io
+
+    _check_types(path)
+    try:
+        return skops.io.load(path, trusted=list(TRUSTED))
+    except ImportError as error:
+        raise BundleError(f"{path.name} needs a library that is not installed: {error}") from error
+    except Exception as error:  # as in _check_types
+        raise BundleError(f"{path.name} cannot be loaded: {error!r}") from error
 
 
 def save(estimator: Any, path: Path) -> None:
@@ -140,17 +156,6 @@ def _check_types(path: Path) -> None:
             f"{path.name} needs types that an endpoint does not load: {', '.join(refused)}; "
             "use estimators of scikit-learn, LightGBM or XGBoost without custom functions"
         )
-
-
-def _read(path: Path) -> Any:
-    import skops.io
-
-    try:
-        return skops.io.load(path, trusted=list(TRUSTED))
-    except ImportError as error:
-        raise BundleError(f"{path.name} needs a library that is not installed: {error}") from error
-    except Exception as error:  # as in _check_types
-        raise BundleError(f"{path.name} cannot be loaded: {error!r}") from error
 
 
 def _names(estimator: Any) -> str:

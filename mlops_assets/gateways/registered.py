@@ -1,0 +1,52 @@
+"""What the MLflow registry holds, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RegistryVersion:
+    """One version of a registered model."""
+
+    name: str
+    version: int
+    run_id: str
+    source: str
+    tags: Mapping[str, str]
+    created_ms: int
+    """Unix time, milliseconds."""
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A model's entry in the registry, as a look at all of them shows it."""
+
+    aliases: Mapping[str, int]
+    """Version numbers by alias."""
+    latest: RegistryVersion | None
+    """The version with the greatest number; None when there is none."""
+    created_ms: int
+    """Unix time, milliseconds. Another model that later gets the same name has another."""
+
+
+def model_from(found: Any) -> RegisteredModel:
+    """From MLflow's own, with the newest version of each stage, as MLflow lists it."""
+    versions = [version_from(each) for each in found.latest_versions]
+    return RegisteredModel(
+        aliases={alias: int(version) for alias, version in found.aliases.items()},
+        latest=max(versions, key=lambda each: each.version, default=None),
+        created_ms=int(found.creation_timestamp),
+    )
+
+
+def version_from(found: Any) -> RegistryVersion:
+    """From MLflow's own."""
+    return RegistryVersion(
+        name=found.name,
+        version=int(found.version),
+        run_id=found.run_id or "",
+        source=found.source,
+        tags=dict(found.tags),
+        created_ms=int(found.creation_timestamp),
+    )

@@ -1,0 +1,185 @@
+"""One look at the registry: which champions may be deployed, and which versions of others are to be
+evaluated. Writes down what it finds decided, and may be repeated."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlops_assets.experiment.model import Experiment
+from mlops_assets.gateways.decisions import BY_HAND, THE_GATES, Decision
+from mlops_assets.gateways.model_registry import CHAMPION, AbsentError, ModelRegistry
+from mlops_assets.gateways.registered import RegisteredModel, RegistryVersion
+from mlops_assets.registry import arrivals
+from mlops_assets.registry.arrivals import ATTEMPTS, Watched
+
+MOST_LOOKS = 50
+"""Single versions asked for in one look, beside the sweep; the next one goes on from there."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The newest run that evaluated a version."""
+
+    run_id: str
+    unfinished: bool
+    refusal: str
+    """Why the version is not fit; empty when the run ended for reasons of its own."""
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """A version to evaluate."""
+
+    experiment: str
+    version: int
+    key: str
+    """Equal for equal requests, so that Dagster starts one run for each."""
+
+
+class Look:
+    """What is there now, against what was remembered.
+
+    Attributes:
+        champions: by experiment, the version with the alias, where it may be deployed.
+        adoptions: versions whose evaluation is to be started.
+        watched: what to remember, by experiment.
+        notes: what waits, and for what.
+    """
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        *,
+        decided: Mapping[str, int],
+        watched: Mapping[str, Watched],
+        attempt: Callable[[str, int], Attempt | None],
+        has_rows: Callable[[str], bool],
+        now: datetime,
+    ) -> None:
+        """
+        Args:
+            registry: where the versions are.
+            decided: the champion that was decided about last, by experiment.
+            watched: from the look before.
+            attempt: the newest run that evaluated this version of this experiment.
+            has_rows: whether the experiment has a training set to evaluate on.
+            now: aware.
+        """
+        self.champions: dict[str, int] = {}
+        self.adoptions: list[Adoption] = []
+        self.watched: dict[str, Watched] = {}
+        self.notes: list[str] = []
+        self._registry = registry
+        self._decided = decided
+        self._before = watched
+        self._attempt = attempt
+        self._has_rows = has_rows
+        self._at = now.isoformat(timespec="seconds")
+        self._left = MOST_LOOKS
+
+    def take(self, experiments: Iterable[Experiment]) -> None:
+        """Ask the registry.
+
+        Raises:
+            RegistryError: it does not answer; nothing of this look counts then.
+        """
+        models = self._registry.models()
+        for experiment in experiments:
+            model = models.get(experiment.model_name)
+            if model is None:
+                continue
+            watched = arrivals.known(model, self._before.get(experiment.name))
+            watched = self._look_at_new(experiment, model, watched)
+            watched = self._look_at_champion(experiment, model, watched)
+            self.watched[experiment.name] = self._look_at_waiting(experiment, model, watched)
+
+    def _look_at_new(
+        self, experiment: Experiment, model: RegisteredModel, watched: Watched
+    ) -> Watched:
+        for number in arrivals.unseen(model, watched):
+            if self._left <= 0:
+                break
+            watched = arrivals.looked(watched, number, self._version(experiment, model, number))
+        return watched
+
+    def _look_at_champion(
+        self, experiment: Experiment, model: RegisteredModel, watched: Watched
+    ) -> Watched:
+        """A version of others is deployed after it was evaluated, whoever gave it the alias."""
+        name, number = experiment.name, model.aliases.get(CHAMPION)
+        if number is None:
+            return watched
+        if self._decided.get(name) == number:
+            self.champions[name] = number
+            return watched
+        version = self._version(experiment, model, number)
+        if version is None:
+            return watched
+        if arrivals.is_foreign(version):
+            return arrivals.looked(watched, number, version)
+        decision = Decision.of(version.tags)
+        if "mlops.bundle_uri" not in version.tags:
+            self.notes.append(f"{name} {number} is the champion, and was refused")
+            return watched
+        if decision is not None and decision.outcome != "promoted":
+            reason = f"the alias {CHAMPION} was set although it was {decision.outcome}"
+            self._record(version, Decision("promoted", reason, BY_HAND, self._at, ""))
+        self.champions[name] = number
+        return watched
+
+    def _look_at_waiting(
+        self, experiment: Experiment, model: RegisteredModel, watched: Watched
+    ) -> Watched:
+        if watched.waiting and not self._has_rows(experiment.name):
+            numbers = ", ".join(map(str, watched.waiting))
+            self.notes.append(
+                f"{experiment.name} {numbers} is to be evaluated, and there is no training set: "
+                f"materialize {experiment.name}/training_set and what it is made from"
+            )
+            return watched
+        for number, times in watched.waiting.items():
+            if self._left <= 0:
+                break
+            version = self._version(experiment, model, number)
+            if version is None or not arrivals.is_foreign(version):
+                watched = arrivals.settled(watched, number)
+            else:
+                watched = self._evaluated(experiment, version, times, watched)
+        return watched
+
+    def _evaluated(
+        self, experiment: Experiment, version: RegistryVersion, times: int, watched: Watched
+    ) -> Watched:
+        """The version has no decision yet: wait for its run, write down what that said, or ask."""
+        name, number = experiment.name, version.version
+        attempt = self._attempt(name, number)
+        if attempt is not None and attempt.unfinished:
+            self.notes.append(f"{name} {number} is being evaluated")
+            return watched
+        if attempt is not None and (attempt.refusal or times >= ATTEMPTS):
+            reason = attempt.refusal or f"it could not be evaluated: {ATTEMPTS} runs failed"
+            refused = Decision("refused", reason, THE_GATES, self._at, attempt.run_id)
+            self._record(version, refused)
+            return arrivals.settled(watched, number)
+        # A request whose run is not there is made once more, under its own name.
+        if attempt is not None or times == 0:
+            times += 1
+            watched = arrivals.asked(watched, number)
+        key = f"{name}:adopt:{number}:{version.created_ms}:{times}"
+        self.adoptions.append(Adoption(name, number, key))
+        return watched
+
+    def _version(
+        self, experiment: Experiment, model: RegisteredModel, number: int
+    ) -> RegistryVersion | None:
+        """None when it was deleted."""
+        if model.latest is not None and model.latest.version == number:
+            return model.latest
+        self._left -= 1
+        try:
+            return self._registry.version(experiment.model_name, number)
+        except AbsentError:
+            return None
+
+    def _record(self, version: RegistryVersion, decision: Decision) -> None:
+        self._registry.tag_version(version.name, version.version, decision.tags())

@@ -1,0 +1,139 @@
+"""Dagster's own daemon, and versions that others register: from a plain script to a live endpoint,
+and from a bad one to a refusal. Nothing is asked for by hand."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mlops_assets.commands.live import live_endpoint
+from mlops_assets.experiment import loader
+from mlops_assets.gateways.decisions import THE_GATES, Decision
+from mlops_assets.gateways.model_registry import CHAMPION
+from mlops_assets_tests.commands.project import CHURN, Project
+from mlops_assets_tests.endpoints import until
+
+pytestmark = pytest.mark.pipeline
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 240
+"""Seconds from a registration to what follows from it: ticks are 15 s apart, runs are processes."""
+
+SCRIPT = """
+import sys
+import mlflow
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import make_pipeline
+
+rows = pd.read_parquet(sys.argv[1])
+features, label = sys.argv[2].split(","), rows[sys.argv[3]]
+if sys.argv[4] == "noise":
+    label = label.sample(frac=1, random_state=0).to_numpy()
+model = make_pipeline(
+    make_column_transformer(("passthrough", features), verbose_feature_names_out=False),
+    HistGradientBoostingClassifier(max_iter=60, random_state=0),
+).fit(rows[features], label)
+mlflow.set_experiment("notebooks")
+with mlflow.start_run():
+    mlflow.sklearn.log_model(
+        model, name="model", registered_model_name="churn",
+        skops_trusted_types=[
+            "numpy.dtype", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
+        ],
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project whose experiment was run once, and whose daemon runs."""
+    project = Project(tmp_path_factory.mktemp("registry"))
+    project.write(CHURN)
+    shutil.copy(ROOT / "dagster.yaml", project.root)
+    assert project.json("run", "churn")["ok"]
+    try:
+        with daemon(project):
+            yield project
+    finally:
+        project.retire()
+
+
+@contextmanager
+def daemon(project: Project) -> Iterator[None]:
+    """`dagster-daemon run` on the project, as `make dev` starts it."""
+    home = project.settings.dagster_home
+    with (project.root / "daemon.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dagster._daemon", "run", "-m", "mlops_assets.definitions"],
+            cwd=project.root,
+            env={**project.environment, "DAGSTER_HOME": str(home), "PYTHONPATH": str(ROOT)},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def register(project: Project, kind: str) -> int:
+    """A version by a script that knows MLflow alone; its number."""
+    training_set = project.record("churn", "training_set")
+    numeric = [c["name"] for c in training_set.schema if c["type"] == "numeric"]
+    script = project.root / "notebook.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    subprocess.run(
+        [sys.executable, script, training_set.url, ",".join(numeric), "__label__", kind],
+        check=True,
+        cwd=project.root,
+        env={**project.environment, "MLFLOW_TRACKING_URI": project.settings.tracking_uri},
+    )
+    return project.versions()
+
+
+def decision(project: Project, version: int) -> Decision | None:
+    return Decision.of(project.registry.version("churn", version).tags)
+
+
+def decided(project: Project, version: int) -> Decision:
+    """The decision about it, once there is one."""
+    until(lambda: decision(project, version), PATIENCE)
+    found = decision(project, version)
+    assert found is not None
+    return found
+
+
+def test_a_good_version_of_others_is_evaluated_promoted_and_live(live: Project) -> None:
+    version = register(live, "honest")
+    found = decided(live, version)
+    assert (found.outcome, found.by) == ("promoted", THE_GATES), found
+    assert live.registry.aliases("churn")[CHAMPION] == version
+    experiment = loader.load(live.root / "configs" / "churn.yaml")
+    until(lambda: live_endpoint(live.settings, experiment).version == version, PATIENCE)
+    assert live.json("predict", "churn")["version"] == str(version)
+    assert [one["version"] for one in live.json("history", "churn")][-1] == version
+
+
+def test_a_bad_one_is_refused_with_the_reason_and_the_endpoint_untouched(live: Project) -> None:
+    before = live.json("predict", "churn")["version"]
+    version = register(live, "noise")
+    found = decided(live, version)
+    assert found.outcome == "refused"
+    assert found.reason.startswith("meets_quality_floor: roc_auc 0.")
+    assert found.reason.endswith("at least 0.6 wanted")
+    assert live.registry.aliases("churn")[CHAMPION] != version
+    assert live.json("predict", "churn")["version"] == before
