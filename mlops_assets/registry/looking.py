@@ -138,24 +138,30 @@ class Look:
             )
             return watched
         for number, times in watched.waiting.items():
+            attempt = self._attempt(experiment.name, number)
+            if attempt is not None and attempt.unfinished:
+                self.notes.append(f"{experiment.name} {number} is being evaluated")
+                continue
             if self._left <= 0:
                 break
             version = self._version(experiment, model, number)
             if version is None or not arrivals.is_foreign(version):
                 watched = arrivals.settled(watched, number)
             else:
-                watched = self._evaluated(experiment, version, times, watched)
+                watched = self._undecided(watched, experiment, version, attempt, times=times)
         return watched
 
-    def _evaluated(
-        self, experiment: Experiment, version: RegistryVersion, times: int, watched: Watched
+    def _undecided(
+        self,
+        watched: Watched,
+        experiment: Experiment,
+        version: RegistryVersion,
+        attempt: Attempt | None,
+        *,
+        times: int,
     ) -> Watched:
-        """The version has no decision yet: wait for its run, write down what that said, or ask."""
+        """No run evaluates it now: write down what the last one said, or ask for one."""
         name, number = experiment.name, version.version
-        attempt = self._attempt(name, number)
-        if attempt is not None and attempt.unfinished:
-            self.notes.append(f"{name} {number} is being evaluated")
-            return watched
         if attempt is not None and (attempt.refusal or times >= ATTEMPTS):
             reason = attempt.refusal or f"it could not be evaluated: {ATTEMPTS} runs failed"
             refused = Decision("refused", reason, THE_GATES, self._at, attempt.run_id)

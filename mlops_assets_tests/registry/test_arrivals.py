@@ -1,0 +1,248 @@
+"""Versions that others register: each is evaluated once, whatever happens between two looks."""
+
+import random
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from mlops_assets import vocabulary as names
+from mlops_assets.gateways.decisions import BY_HAND, THE_GATES, Decision
+from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
+from mlops_assets.registry import looking
+from mlops_assets.registry.arrivals import ATTEMPTS
+from mlops_assets_tests.registry.daemon import BUNDLE, Daemon, version_in
+
+Status = dg.DagsterRunStatus
+PROMOTED = Decision("promoted", "good", THE_GATES, "2026-01-01T00:00:00+00:00", "r")
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+@pytest.fixture
+def daemon(model_registry: ModelRegistry, instance: dg.DagsterInstance) -> Daemon:
+    made = Daemon(model_registry, instance)
+    made.report(names.asset_key("churn", names.TRAINING_SET), {})
+    return made
+
+
+def theirs(registry: ModelRegistry, model: str = "churn") -> int:
+    return registry.register(model, source="runs:/r/model", run_id="", tags={})
+
+
+def ours(registry: ModelRegistry) -> int:
+    return registry.register("churn", source="runs:/r/model", run_id="", tags=BUNDLE)
+
+
+def decision(daemon: Daemon, version: int) -> Decision | None:
+    return Decision.of(daemon.registry.version("churn", version).tags)
+
+
+def test_a_version_of_others_is_evaluated_once(daemon: Daemon) -> None:
+    theirs(daemon.registry)
+    (request,) = daemon.tick().run_requests
+    assert (request.job_name, version_in(request)) == ("churn__retrain", 1)
+    made = {key.path[-1] for key in request.asset_selection}
+    assert made == {"trained_model", "evaluation", "registered_version", "reference_profile"}
+    daemon.launch(request, Status.STARTED)
+    data = daemon.tick()
+    assert data.run_requests == []
+    assert "churn 1 is being evaluated" in data.skip_message
+
+
+def test_the_run_it_asks_for_is_valid(daemon: Daemon) -> None:
+    theirs(daemon.registry)
+    (request,) = daemon.tick().run_requests
+    job = daemon.definitions.resolve_job_def(request.job_name)
+    assert dg.validate_run_config(job, request.run_config)
+
+
+def test_our_own_versions_are_no_arrivals(daemon: Daemon) -> None:
+    ours(daemon.registry)
+    assert daemon.asked() == []
+
+
+def test_of_a_registry_that_was_there_before_only_the_latest_is_evaluated(daemon: Daemon) -> None:
+    for _ in range(5):
+        theirs(daemon.registry)
+    assert daemon.asked() == [("churn__retrain", 5)]
+
+
+def test_none_is_missed_when_many_come_between_two_looks(daemon: Daemon) -> None:
+    theirs(daemon.registry)
+    daemon.tick()
+    wanted = [("churn__retrain", theirs(daemon.registry)) for _ in range(3)]
+    ours(daemon.registry)
+    wanted.append(("churn__retrain", theirs(daemon.registry)))
+    # The first one's run was asked for and is not there: it is asked for again, under its name.
+    assert daemon.asked() == [("churn__retrain", 1), *wanted]
+
+
+def test_a_look_is_bounded_and_the_next_one_goes_on(daemon: Daemon) -> None:
+    theirs(daemon.registry)
+    daemon.launch(daemon.tick().run_requests[0], Status.STARTED)
+    last = 1 + looking.MOST_LOOKS + 5
+    while theirs(daemon.registry) < last:
+        pass
+    asked: set[int] = set()
+    for _ in range(4):
+        for request in daemon.tick().run_requests:
+            asked.add(version_in(request))
+            daemon.launch(request, Status.STARTED)
+    assert asked == set(range(2, last + 1))
+
+
+def test_a_version_that_was_deleted_is_forgotten(daemon: Daemon) -> None:
+    theirs(daemon.registry)
+    daemon.launch(daemon.tick().run_requests[0], Status.FAILURE)
+    daemon.registry.client.delete_model_version("churn", "1")
+    assert daemon.asked() == []
+    theirs(daemon.registry)
+    theirs(daemon.registry)
+    daemon.registry.client.delete_model_version("churn", "2")
+    assert daemon.asked() == [("churn__retrain", 3)]
+
+
+def test_another_model_of_the_same_name_begins_anew(daemon: Daemon) -> None:
+    for _ in range(3):
+        theirs(daemon.registry)
+    first = daemon.tick().run_requests[0].run_key
+    daemon.registry.client.delete_registered_model("churn")
+    assert daemon.asked() == []
+    theirs(daemon.registry)
+    (request,) = daemon.tick().run_requests
+    assert version_in(request) == 1
+    assert request.run_key != first
+
+
+def test_what_fails_for_its_own_reasons_is_tried_again_and_then_refused(daemon: Daemon) -> None:
+    theirs(daemon.registry)
+    keys = set()
+    for _ in range(ATTEMPTS):
+        (request,) = daemon.tick().run_requests
+        keys.add(request.run_key)
+        run_id = daemon.launch(request, Status.FAILURE)
+    assert len(keys) == ATTEMPTS
+    assert daemon.asked() == []
+    found = decision(daemon, 1)
+    assert found is not None
+    assert (found.outcome, found.by, found.run_id) == ("refused", THE_GATES, run_id)
+    assert found.reason == "it could not be evaluated: 3 runs failed"
+    assert daemon.asked() == []
+
+
+def test_without_rows_to_evaluate_on_it_waits_and_says_so(
+    model_registry: ModelRegistry, instance: dg.DagsterInstance
+) -> None:
+    daemon = Daemon(model_registry, instance)
+    theirs(model_registry)
+    data = daemon.tick()
+    assert data.run_requests == []
+    assert "churn 1 is to be evaluated, and there is no training set" in data.skip_message
+    daemon.report(names.asset_key("churn", names.TRAINING_SET), {})
+    assert daemon.asked() == [("churn__retrain", 1)]
+
+
+def test_a_champion_that_was_never_evaluated_is_deployed_after_it_was(daemon: Daemon) -> None:
+    theirs(daemon.registry)
+    daemon.registry.set_alias("churn", CHAMPION, 1)
+    (request,) = daemon.tick().run_requests
+    assert request.job_name == "churn__retrain"
+    daemon.launch(request, Status.SUCCESS)
+    daemon.registry.tag_version("churn", 1, {**BUNDLE, **PROMOTED.tags()})
+    assert daemon.asked() == [("churn__deploy", 1)]
+
+
+def test_a_champion_that_was_refused_is_not_deployed(daemon: Daemon) -> None:
+    theirs(daemon.registry)
+    refused = Decision("refused", "it is bad", THE_GATES, "2026-01-01T00:00:00+00:00", "r")
+    daemon.registry.tag_version("churn", 1, refused.tags())
+    daemon.registry.set_alias("churn", CHAMPION, 1)
+    data = daemon.tick()
+    assert data.run_requests == []
+    assert "churn 1 is the champion, and was refused" in data.skip_message
+
+
+def test_an_alias_set_by_hand_is_written_down(daemon: Daemon) -> None:
+    waiting = Decision("waiting", "the gates passed", THE_GATES, "2026-01-01T00:00:00+00:00", "r")
+    ours(daemon.registry)
+    daemon.registry.tag_version("churn", 1, waiting.tags())
+    daemon.registry.set_alias("churn", CHAMPION, 1)
+    assert daemon.asked() == [("churn__deploy", 1)]
+    found = decision(daemon, 1)
+    assert found is not None
+    assert (found.outcome, found.by) == ("promoted", BY_HAND)
+    assert found.reason == "the alias champion was set although it was waiting"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_none_is_missed_and_none_is_asked_for_twice(
+    daemon: Daemon, seed: int, tmp_path: Path
+) -> None:
+    """A random history of a real registry, with daemons that end at any tick and a registry that
+    is away for a while."""
+    draw = random.Random(seed)
+    registry, keys, pending = daemon.registry, Counter[str](), list[tuple[dg.RunRequest, str]]()
+    foreign: set[int] = set()
+    away = ModelRegistry(f"http://127.0.0.1:{_closed_port()}", "", "")
+    theirs(registry)
+    foreign.add(1)
+
+    def tick() -> None:
+        for request in daemon.tick().run_requests:
+            keys[str(request.run_key)] += 1
+            if request.job_name == "churn__retrain":
+                pending.append((request, daemon.launch(request, Status.STARTED)))
+
+    def finish() -> None:
+        request, run_id = pending.pop(draw.randrange(len(pending)))
+        run = daemon.instance.get_run_by_id(run_id)
+        assert run is not None
+        daemon.instance.delete_run(run_id)
+        daemon.instance.add_run(run.with_status(Status.SUCCESS))
+        if version_in(request) in foreign:
+            tags = {**BUNDLE, **PROMOTED.tags()}
+            registry.tag_version("churn", version_in(request), tags)
+
+    tick()
+    for _ in range(40):
+        what = draw.choice(
+            ("theirs", "ours", "delete", "tick", "tick", "finish", "restart", "away")
+        )
+        if what == "theirs":
+            foreign.add(theirs(registry))
+        elif what == "ours":
+            ours(registry)
+        elif what == "delete" and len(foreign) > 1:
+            gone = draw.choice(sorted(foreign))
+            foreign.remove(gone)
+            registry.client.delete_model_version("churn", str(gone))
+        elif what == "finish" and pending:
+            finish()
+        elif what == "restart":
+            cursor = daemon.cursor
+            daemon = Daemon(ModelRegistry(registry.tracking_uri, "", ""), daemon.instance)
+            daemon.cursor = cursor
+        elif what == "away":
+            daemon.registry = away
+            assert daemon.asked() == []
+            daemon.registry = registry
+        tick()
+    while pending:
+        finish()
+    tick()
+    assert set(keys.values()) == {1}
+    undecided = {n for n in foreign if Decision.of(registry.version("churn", n).tags) is None}
+    assert undecided == set()
+
+
+def _closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
