@@ -101,7 +101,7 @@ def test_the_next_version_gets_it_in_steps_each_as_long_as_asked(site: Site) -> 
     ("rates", "words"),
     [
         ({"errors": 0.2}, "errors in 20"),
-        ({"slow": 0.5}, "slow answers in 50"),
+        ({"slow": 0.5}, "answers slower than 250 ms in 50"),
         ({"Yes": 0.9}, "label=Yes in 90"),
     ],
 )
