@@ -144,6 +144,15 @@ def test_without_traffic_nothing_is_known_and_the_yaml_decides(site: Site) -> No
     assert site.is_served_by(2)
 
 
+def test_a_version_that_tells_nothing_any_more_is_rolled_back_for_that(site: Site) -> None:
+    """As one does whose pods are too slow even for their readiness probe."""
+    site.deploy(1)
+    site.world.silent.add(2)
+    with pytest.raises(RolloutError, match=r"after 600 s .*version 2 tells nothing: none of it is"):
+        site.deploy(2)
+    assert site.is_served_by(1)
+
+
 def calls_of(site: Site, version: int) -> int:
     """How many calls a rollout of this version takes when nothing fails."""
     before = len(site.world.calls)
