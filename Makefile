@@ -17,9 +17,12 @@ MLFLOW_PORT ?= 5000
 BUNDLE ?=
 JOBS ?= 2
 CONTAINERS = $$(command -v docker || command -v podman || echo docker)
+BUILD_ENDPOINT = $(CONTAINERS) build -f deploy/docker/Dockerfile \
+	--build-arg REVISION="$$(git rev-parse HEAD 2> /dev/null || true)" \
+	$(if $(BUNDLE),--build-arg BUNDLE="$(BUNDLE)")
 
 .PHONY: help install install-dev demo dev test check format lint types schema validate lint-ci lock \
-	image platform-image clean
+	image lambda-image platform-image clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z.-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -80,9 +83,11 @@ lock: ## Pin the requirements again (UPGRADE=1 takes the newest versions)
 	@scripts/lock $(if $(UPGRADE),--upgrade)
 
 image: ## Build the serving image; BUNDLE=folder-in-this-project bakes a model in
-	@$(CONTAINERS) build -f deploy/docker/Dockerfile -t mlops-serving:dev \
-		--build-arg REVISION="$$(git rev-parse HEAD 2> /dev/null || true)" \
-		$(if $(BUNDLE),--build-arg BUNDLE="$(BUNDLE)") .
+	@$(BUILD_ENDPOINT) -t mlops-serving:dev .
+
+lambda-image: ## Build an image for AWS Lambda of the model in BUNDLE=folder-in-this-project
+	@$(if $(BUNDLE),,echo "make lambda-image needs BUNDLE=folder: its model is part of it"; exit 1)
+	@$(BUILD_ENDPOINT) --target lambda -t mlops-lambda:dev .
 
 platform-image: ## Build the platform's image: code server, webserver, daemon, run pods
 	@$(CONTAINERS) build -f deploy/docker/platform.Dockerfile -t mlops-assets:dev .

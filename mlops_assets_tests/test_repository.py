@@ -15,6 +15,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "mlops_assets"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PYTHONS = ("3.11", "3.12")
+NOT_SERVED = frozenset({"dagster", "mlflow", "pandas", "scikit-learn", "boto3", "pip"})
+"""What no image of an endpoint holds."""
 
 MACHINE = re.compile(r"(?<![\w.}$~-])/(?:home|root|work|Users|mnt|private)/\w+")
 """A path that exists on one machine only."""
@@ -23,6 +25,11 @@ MACHINE = re.compile(r"(?<![\w.}$~-])/(?:home|root|work|Users|mnt|private)/\w+")
 def project() -> dict[str, Any]:
     content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return dict(content)
+
+
+def direct(group: str) -> list[str]:
+    """What a group of dependencies names itself."""
+    return [line for line in project()["dependency-groups"][group] if isinstance(line, str)]
 
 
 def tracked() -> list[Path]:
@@ -71,7 +78,7 @@ def test_every_dependency_is_pinned_within_its_bounds(python: str) -> None:
 def test_development_pins_extend_those_of_the_runtime(python: str) -> None:
     runtime, dev = pins("requirements.txt", python), pins("requirements-dev.txt", python)
     assert {name: dev.get(name) for name in runtime} == runtime
-    for line in project()["dependency-groups"]["dev"]:
+    for line in direct("dev"):
         asked = Requirement(line)
         version = dev.get(canonicalize_name(asked.name))
         assert version is not None, f"requirements-dev.txt lacks {asked.name}: make lock"
@@ -82,14 +89,24 @@ def test_development_pins_extend_those_of_the_runtime(python: str) -> None:
 def test_the_serving_image_has_a_part_of_the_runtime_in_the_same_versions(python: str) -> None:
     runtime, serving = pins("requirements.txt", python), pins("requirements-serving.txt", python)
     assert {name: runtime.get(name) for name in serving} == serving
-    groups = project()["dependency-groups"]
-    wanted = [*groups["endpoint"], *(name for name in groups["serving"] if isinstance(name, str))]
+    wanted = [*direct("endpoint"), *direct("serving")]
     assert set(wanted) <= set(serving), "requirements-serving.txt is stale: make lock"
-    assert set(serving).isdisjoint({"dagster", "mlflow", "pandas", "scikit-learn", "boto3", "pip"})
+    assert set(serving).isdisjoint(NOT_SERVED)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_image_for_lambda_has_a_part_of_what_is_tested_in_the_same_versions(
+    python: str,
+) -> None:
+    dev, function = pins("requirements-dev.txt", python), pins("requirements-lambda.txt", python)
+    assert {name: dev.get(name) for name in function} == function
+    wanted = {Requirement(line).name for line in (*direct("endpoint"), *direct("lambda"))}
+    assert wanted <= set(function), "requirements-lambda.txt is stale: make lock"
+    assert set(function).isdisjoint({*NOT_SERVED, "uvicorn", "uvloop"})
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements.txt", "requirements-dev.txt", "requirements-serving.txt"]
+    "name", [f"requirements{kind}.txt" for kind in ("", "-dev", "-serving", "-lambda")]
 )
 def test_requirements_name_no_index_and_say_how_they_are_made(name: str) -> None:
     content = (ROOT / name).read_text(encoding="utf-8")
@@ -165,7 +182,7 @@ def test_the_licence_is_whole() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["scripts/make_venv", "scripts/install", "scripts/lock", "deploy/docker/slim", ".ci/run"],
+    ["scripts/make_venv", "scripts/install", "scripts/lock", "deploy/docker/pack", ".ci/run"],
 )
 def test_scripts_run_and_parse(name: str) -> None:
     path = ROOT / name

@@ -25,7 +25,7 @@ locals {
 }
 
 resource "aws_ecr_repository" "images" {
-  for_each             = toset(["platform", "serving"])
+  for_each             = toset(["platform", "serving", "lambda"])
   name                 = "${var.name}-${each.key}"
   image_tag_mutability = "IMMUTABLE"
 
@@ -43,6 +43,20 @@ resource "aws_ecr_lifecycle_policy" "images" {
       description  = "Images without a tag are left over from failed pushes."
       selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 14 }
       action       = { type = "expire" }
+    }]
+  })
+}
+
+# Lambda itself fetches a function's image, whatever the function's role may do.
+resource "aws_ecr_repository_policy" "lambda" {
+  repository = aws_ecr_repository.images["lambda"].name
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "FetchImagesOfFunctions"
+      Effect    = "Allow"
+      Principal = { Service = "lambda.amazonaws.com" }
+      Action    = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
     }]
   })
 }

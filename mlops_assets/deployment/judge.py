@@ -26,6 +26,8 @@ class Limits:
     """Share of its requests that may fail above the stable version's, 0 to 1."""
     slow: float
     """The same of requests slower than the budget."""
+    slow_ms: float
+    """That budget in milliseconds, by which `Traffic` was counted; here it is only said."""
     predictions: float
     """Largest difference of the shares of rows that a statement on predictions holds for, 0 to 1:
     of a label, or of values up to a bound (there it is the Kolmogorov-Smirnov distance)."""
@@ -146,7 +148,8 @@ def _compared(candidate: Traffic, stable: Traffic, limits: Limits) -> Iterator[_
     if candidate.requests:
         trials = candidate.requests, stable.requests
         yield _rate("errors", candidate.errors, stable.errors, trials, limits.errors)
-        yield _rate("slow answers", candidate.slow, stable.slow, trials, limits.slow)
+        slow = f"answers slower than {limits.slow_ms:g} ms"
+        yield _rate(slow, candidate.slow, stable.slow, trials, limits.slow)
     if candidate.rows and stable.rows:
         for said in sorted(candidate.predictions.keys() & stable.predictions.keys()):
             counts = candidate.predictions[said], stable.predictions[said]

@@ -211,6 +211,8 @@ class _Rollout:
             seen["candidate"] = judge.since(now, before, {version})
             seen["stable"] = judge.since(now, before, now.keys() - {version})
             verdict = judge.judge(seen["candidate"], seen["stable"], self._spec.limits)
+            if version not in now:
+                verdict = Verdict("unsure", f"version {version} tells nothing: none of it is ready")
             baked = (self._context.now() - began).total_seconds() >= self._spec.bake_s
             if verdict.outcome == "harm":
                 raise _RefusedError(f"at {given:.0%} of the traffic, {verdict.reason}")

@@ -79,6 +79,7 @@ class RolloutSpec(Spec):
         return Limits(
             errors=self.max_extra_errors,
             slow=self.max_extra_slow,
+            slow_ms=self.slow_ms,
             predictions=self.max_prediction_shift,
             requests=self.min_requests,
             confidence=self.confidence,

@@ -9,7 +9,6 @@ from mlops_assets_tests.builders import Built, make_bundle
 from mlops_assets_tests.contracts.target import TargetContract
 from mlops_assets_tests.deployment import lambda_site
 from mlops_assets_tests.deployment.lambda_site import Cloud, Site
-from mlops_assets_tests.peers import aws, aws_lambda, emulator
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +23,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
-    try:
-        emulator.fetched()
-    except emulator.UnavailableError as error:
-        pytest.skip(str(error))
-    with aws.running() as server, aws_lambda.running(server, settling=0.0) as peer:
-        server.s3.create_bucket(lambda_site.BUCKET)
-        yield Cloud(server, peer, server.role("of-functions"))
+    with lambda_site.clouds() as found:
+        yield found
 
 
 @pytest.fixture

@@ -26,8 +26,10 @@ from mlops_assets.serving import bundle as bundles
 from mlops_assets.serving.recording import Recording
 from mlops_assets_tests.builders import Built
 from mlops_assets_tests.deployment.deployer import Deployer, calling
+from mlops_assets_tests.peers import aws, aws_lambda, emulator
 from mlops_assets_tests.peers.aws import Aws
 from mlops_assets_tests.peers.aws_lambda import Lambdas
+from mlops_assets_tests.peers.containers import Containers
 
 NAME = "mlops-churn"
 RUNTIME = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -129,6 +131,21 @@ class Cloud:
     server: Aws
     peer: Lambdas
     role: str
+
+
+@contextmanager
+def clouds(containers: Containers | None = None) -> Iterator[Cloud]:
+    """A cloud with the bucket that functions may use; with containers, of images too."""
+    try:
+        emulator.fetched()
+    except emulator.UnavailableError as error:
+        pytest.skip(str(error))
+    with (
+        aws.running() as server,
+        aws_lambda.running(server, settling=0.0, containers=containers) as peer,
+    ):
+        server.s3.create_bucket(BUCKET)
+        yield Cloud(server, peer, server.role("of-functions"))
 
 
 @dataclass(kw_only=True)

@@ -169,7 +169,7 @@ def test_a_canary_is_settled_under_load_and_its_environments_are_gone(site, one,
     ("harm", "words", "settings"),
     [
         ("error", "errors in", {}),
-        ("slow", "slow answers in", {}),
+        ("slow", "answers slower than 60 ms in", {}),
         ("wrong", "version 9 answers, not 2", {}),
         ("init", r"it does not load", {}),
         ("timeout", "timed out after 1", {"timeout_s": 1}),

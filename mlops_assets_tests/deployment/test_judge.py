@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlops_assets.deployment.judge import NOTHING, Limits, interval, judge
 from mlops_assets.deployment.targets.base import Traffic
 
-LIMITS = Limits(errors=0.0, slow=0.0, predictions=0.0, requests=200, confidence=0.95)
+LIMITS = Limits(errors=0.0, slow=0.0, slow_ms=250, predictions=0.0, requests=200, confidence=0.95)
 
 
 def traffic(requests: int, *, errors: int = 0, slow: int = 0, yes: int = 0) -> Traffic:
@@ -56,7 +56,9 @@ def test_equal_versions_are_seldom_called_harmful_however_often_one_looks() -> N
     ("errors", "yes"), [(0.10, 0.3), (0.02, 0.6)], ids=["more errors", "other predictions"]
 )
 def test_harm_is_found_within_a_few_hundred_requests(errors: float, yes: float) -> None:
-    limits = Limits(errors=0.01, slow=0.05, predictions=0.1, requests=200, confidence=0.99)
+    limits = Limits(
+        errors=0.01, slow=0.05, slow_ms=250, predictions=0.1, requests=200, confidence=0.99
+    )
     rng, needed = np.random.default_rng(2), []
     for _ in range(50):
         wrong, said = np.cumsum(rng.random(3000) < errors), np.cumsum(rng.random(3000) < yes)
@@ -71,7 +73,9 @@ def test_harm_is_found_within_a_few_hundred_requests(errors: float, yes: float) 
 
 
 def test_too_little_traffic_and_a_difference_that_may_be_chance_are_unsure() -> None:
-    limits = Limits(errors=0.01, slow=0.05, predictions=0.1, requests=100, confidence=0.99)
+    limits = Limits(
+        errors=0.01, slow=0.05, slow_ms=250, predictions=0.1, requests=100, confidence=0.99
+    )
     assert judge(NOTHING, NOTHING, limits).outcome == "unsure"
     few = judge(traffic(99), traffic(900), limits)
     assert (few.outcome, few.reason) == ("unsure", "99 of 100 requests so far")
@@ -82,13 +86,17 @@ def test_too_little_traffic_and_a_difference_that_may_be_chance_are_unsure() -> 
 
 
 def test_without_a_stable_version_only_failures_count() -> None:
-    limits = Limits(errors=0.01, slow=0.05, predictions=0.0, requests=100, confidence=0.99)
+    limits = Limits(
+        errors=0.01, slow=0.05, slow_ms=250, predictions=0.0, requests=100, confidence=0.99
+    )
     assert judge(traffic(500, yes=500), NOTHING, limits).outcome == "fine"
     assert judge(traffic(500, errors=100), NOTHING, limits).outcome == "harm"
 
 
 def test_only_what_both_versions_say_is_compared() -> None:
-    limits = Limits(errors=0.01, slow=0.05, predictions=0.1, requests=100, confidence=0.99)
+    limits = Limits(
+        errors=0.01, slow=0.05, slow_ms=250, predictions=0.1, requests=100, confidence=0.99
+    )
     here = Traffic(1000, 0, 0, 1000, {"value<=1.0": 900, "value<=2.5": 1000})
     there = Traffic(1000, 0, 0, 1000, {"value<=1.0": 890, "value<=2.0": 100})
     assert judge(here, there, limits).outcome == "fine"

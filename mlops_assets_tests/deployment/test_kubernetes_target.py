@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -57,11 +58,11 @@ STEP = RolloutSpec(
 
 
 @contextmanager
-def called(site: Place, built: Built) -> Iterator[Load]:
+def called(site: Place, built: Built, *, rows: int = 3) -> Iterator[Load]:
     """Callers of the Service, none of whom is refused."""
     with (
         kube_proxy.leading_to(site.cluster, site.namespace, "churn") as url,
-        load(url, built, pause=0.02) as found,
+        load(url, built, rows=rows, pause=0.02) as found,
     ):
         yield found
     assert found.failures == []
@@ -98,6 +99,28 @@ def test_what_is_not_fit_is_rolled_back_while_the_old_version_answers(site, one,
             site.roll_out(replace(site.release(two, 2), bundle_digest="0" * 64), two)
     assert set(callers.answered) == {"1"}
     assert site.names() == there
+
+
+def test_a_slow_version_is_rolled_back_and_a_fast_one_is_not(site, one, two) -> None:
+    """The same model twice, once with so little of a processor that an answer takes its time."""
+    site.deploy(one, 1)
+    there = site.names()
+    spec = STEP.model_copy(update={"slow_ms": 50.0})
+    with called(site, one, rows=300) as callers:
+        with pytest.raises(RolloutError, match="Version 1 still serves") as refused:
+            site.deploy(two, 2, spec=spec, cpu_limit="40m", startup_timeout_s=240)
+        print(refused.value)
+        seen = callers.answered.copy()
+        assert seen["2"] > 0, "it never had a share of the traffic"
+        assert site.names() == there
+        until(lambda: callers.answered["1"] > seen["1"] + 300 * 50)
+        assert callers.answered["2"] == seen["2"]
+        assert site.deploy(two, 2, spec=spec).endpoint.version == 2
+    words = r"rolled back: at 50% of the traffic, answers slower than 50 ms in (\d+)\.\d+% of \d+, "
+    words += r"beside (\d+)\.\d+% of \d+ of the stable version: more than the 5\.00% allowed"
+    found = re.search(words, str(refused.value))
+    assert found, str(refused.value)
+    assert int(found[1]) > 5 + int(found[2])
 
 
 def test_a_deployment_that_is_killed_is_finished_by_the_next(site, one, two) -> None:

@@ -101,7 +101,7 @@ def test_the_next_version_gets_it_in_steps_each_as_long_as_asked(site: Site) -> 
     ("rates", "words"),
     [
         ({"errors": 0.2}, "errors in 20"),
-        ({"slow": 0.5}, "slow answers in 50"),
+        ({"slow": 0.5}, "answers slower than 250 ms in 50"),
         ({"Yes": 0.9}, "label=Yes in 90"),
     ],
 )
@@ -142,6 +142,15 @@ def test_without_traffic_nothing_is_known_and_the_yaml_decides(site: Site) -> No
     outcome = site.deploy(2, STEPS.model_copy(update={"when_unsure": "go_on"}))
     assert [step.verdict for step in outcome.steps] == ["0 of 100 requests so far"] * 2
     assert site.is_served_by(2)
+
+
+def test_a_version_that_tells_nothing_any_more_is_rolled_back_for_that(site: Site) -> None:
+    """As one does whose pods are too slow even for their readiness probe."""
+    site.deploy(1)
+    site.world.silent.add(2)
+    with pytest.raises(RolloutError, match=r"after 600 s .*version 2 tells nothing: none of it is"):
+        site.deploy(2)
+    assert site.is_served_by(1)
 
 
 def calls_of(site: Site, version: int) -> int:

@@ -51,6 +51,8 @@ class World:
     """By version: share of errors, of slow answers, and of the label `Yes`."""
     wrong: set[int] = field(default_factory=set)
     """Versions that answer otherwise than in training."""
+    silent: set[int] = field(default_factory=set)
+    """Versions that tell nothing of their traffic."""
     requests_per_s: float = 20.0
     calls: list[str] = field(default_factory=list)
     fault: tuple[int, str] | None = None
@@ -180,7 +182,8 @@ class Fake(Target):
     ) -> Mapping[int, Traffic]:
         how = self.world.call("measure")
         self.world.fail(how)
-        return {version: self.world.answered.get(version, NONE) for version in self.world.up}
+        telling = self.world.up.keys() - self.world.silent
+        return {version: self.world.answered.get(version, NONE) for version in telling}
 
     def observe(self, experiment: str, context: TargetContext) -> Endpoint | None:
         return None if self.world.settled is None else self._endpoint(self.world.settled)

@@ -27,7 +27,9 @@ from mlops_assets_tests.peers.aws import Answer, Aws, AwsError
 from mlops_assets_tests.peers.aws_call import Call
 from mlops_assets_tests.peers.aws_lambda_control import Control
 from mlops_assets_tests.peers.aws_lambda_metrics import Metrics
-from mlops_assets_tests.peers.emulator import Environment, Function, Said
+from mlops_assets_tests.peers.containers import Containers
+from mlops_assets_tests.peers.emulator import Environment, Function, Said, Unpacked
+from mlops_assets_tests.peers.emulator_image import Images
 from mlops_assets_tests.peers.s3 import REGION
 
 LARGEST = 6 * 1024 * 1024
@@ -49,6 +51,7 @@ class Lambdas:
     """Seconds until provisioned concurrency is READY."""
     concurrency: int
     """Environments of all functions together."""
+    images: Images
     environments: list[Environment] = field(default_factory=list)
     """Those that run."""
     starts: int = 0
@@ -165,14 +168,17 @@ class Lambdas:
             version = self.control.version_of(name, qualifier, self._random.random())
             known = self.backend.get_function(name, None if version == "$LATEST" else version)
             self.control.refuse_unready(known, version)
+            image = known.package_type == "Image"
             return Function(
                 name=known.function_name,
                 version=version,
-                handler=known.handler,
-                code=self.unpacked(known),
                 environment={**self.aws.credentials, **known.environment_vars},
                 timeout=int(known.timeout),
                 memory=int(known.memory_size),
+                handler="" if image else known.handler,
+                code=None if image else self.unpacked(known),
+                image=known.code_sha_256 if image else "",
+                command=tuple(known.image_config.cmd) if image else (),
             )
 
     def _taken(self, function: Function) -> Environment:
@@ -188,7 +194,10 @@ class Lambdas:
                 return same[0]
             self._make_room(idle)
             folder = self.folder / "environments" / str(next(self._count))
-            made = Environment(self.binary, self._runtime, function, folder)
+            if function.image:
+                made = self.images.start(self.binary, function, folder)
+            else:
+                made = Unpacked(self.binary, self._runtime, function, folder)
             self.starts += 1
             self.environments.append(made)
             self._busy.add(id(made))
@@ -242,15 +251,19 @@ def running(
     settling: float = 0.2,
     provisioning: float = 0.2,
     concurrency: int = 8,
+    containers: Containers | None = None,
 ) -> Iterator[Lambdas]:
-    """Lambda on this server, until the block ends.
+    """Lambda on this server, until the block ends. Functions can be images where something runs
+    containers.
 
     Raises:
         UnavailableError: the emulator cannot be had.
     """
     binary = emulator.fetched()
     with tempfile.TemporaryDirectory(prefix="mlops-lambda-") as folder:
-        peer = Lambdas(aws, binary, Path(folder), seed, settling, provisioning, concurrency)
+        images = Images(containers)
+        given = (Path(folder), seed, settling, provisioning, concurrency, images)
+        peer = Lambdas(aws, binary, *given)
         try:
             yield peer
         finally:

@@ -100,11 +100,12 @@ class Control:
             raise _conflict("The function is currently in the following state: Pending")
 
     def _create_function(self, call: Call) -> Any:
+        image = self._image(call.parameters["Code"])
         answer = self.peer.aws.forward(call)
         if answer.status != 201:
             return answer
         name = call.parameters["FunctionName"]
-        self.peer.unpacked(self.peer.backend.get_function(name))
+        self._take_code(name, image)
         self._created[name, LATEST] = time.monotonic() + self.peer.settling
         if call.parameters.get("Publish"):
             self._created[name, "1"] = self._created[name, LATEST]
@@ -118,14 +119,27 @@ class Control:
         self._same_revision(call, name, LATEST)
         if call.parameters.get("Publish"):
             raise AwsError("ServiceException", "the peer publishes only by PublishVersion")
+        image = self._image(call.parameters)
         answer = self.peer.aws.forward(call)
         if answer.status != 200 or call.parameters.get("DryRun"):
             return answer
-        self.peer.unpacked(self.peer.backend.get_function(name))
+        self._take_code(name, image)
         self._updated[name] = time.monotonic() + self.peer.settling
         self._renew(name, LATEST)
         self.peer.discard(name, LATEST)
         return self._rewritten(answer)
+
+    def _image(self, code: Mapping[str, Any]) -> str | None:
+        """The image that a function is to be made of, refused before anything is changed."""
+        return self.peer.images.find(code["ImageUri"]) if "ImageUri" in code else None
+
+    def _take_code(self, name: str, image: str | None) -> None:
+        """As it is now: what becomes of an archive or of a name does not change a function."""
+        known = self.peer.backend.get_function(name)
+        if image is not None:
+            known.code_sha_256 = image
+        elif known.package_type == "Zip":
+            self.peer.unpacked(known)
 
     def _publish_version(self, call: Call) -> Any:
         name = self._name(call)

@@ -12,13 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mlops_assets_tests.peers.missing import MissingError, folder_in
 
 ROOT = Path(__file__).parent.parent.parent
 BASE = "python:3.11-slim"
 IMAGE = "localhost/mlops-serving:test"
-CONTEXT = ("requirements-serving.txt", "deploy/docker/slim", ".dockerignore", "mlops_assets")
+CONTEXT = (
+    "requirements-serving.txt", "requirements-lambda.txt", "deploy/docker/pack", ".dockerignore",
+    "mlops_assets",
+)  # fmt: skip
 OWN_INDEX = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 """How this machine reaches packages, if it does so in its own way."""
 MODEST = """\
@@ -88,12 +92,21 @@ class Containers:
     def has(self, image: str) -> bool:
         return self._call("image", "inspect", image, timeout=60).returncode == 0
 
-    def build(self, image: str, folder: Path, *, bundle: Path | None = None, **more: str) -> str:
-        """The serving image of this project, made of a copy in `folder`; its name.
+    def build(
+        self,
+        image: str,
+        folder: Path,
+        *,
+        target: Literal["serving", "lambda"] = "serving",
+        bundle: Path | None = None,
+        **more: str,
+    ) -> str:
+        """An image of an endpoint, made of a copy of this project in `folder`; its name.
 
         Args:
             image: name and tag it gets.
             folder: empty, for the build context.
+            target: of the Dockerfile.
             bundle: baked in.
             more: other build arguments.
         """
@@ -109,6 +122,8 @@ class Containers:
             shutil.copytree(bundle, folder / "bundle")
             more["BUNDLE"] = "bundle"
         arguments = [f"--build-arg={name}={value}" for name, value in more.items()]
+        # The one that needs no naming is not named.
+        arguments += [f"--target={target}"] if target != "serving" else []
         recipe = str(ROOT / "deploy/docker/Dockerfile")
         self.run(
             "build", *self._own(), *arguments, "-f", recipe, "-t", image, str(folder), timeout=900

@@ -1,5 +1,6 @@
 """One environment of a Lambda function: AWS's own runtime interface emulator around its own runtime
-client, with the function's code, variables, timeout and memory."""
+client, with the function's variables, timeout and memory; of a zip here, of an image in
+`emulator_image`."""
 
 import base64
 import contextlib
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,13 +96,32 @@ class Function:
 
     name: str
     version: str
-    handler: str
-    code: Path
     environment: Mapping[str, str]
     timeout: int
     """Seconds."""
     memory: int
     """Megabytes."""
+    handler: str = ""
+    code: Path | None = None
+    """The folder of a zip's content; None for an image."""
+    image: str = ""
+    """Its ID, where there is one."""
+    command: tuple[str, ...] = ()
+    """For the image's entry point, in place of its own; empty for that."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What Lambda sets, and what the function's configuration says."""
+        return {
+            "LANG": "C.UTF-8",
+            "TZ": ":UTC",
+            "AWS_LAMBDA_FUNCTION_NAME": self.name,
+            "AWS_LAMBDA_FUNCTION_VERSION": self.version,
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(self.timeout),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory),
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            **self.environment,
+        }
 
 
 @dataclass(frozen=True)
@@ -113,42 +134,35 @@ class Said:
     seconds: float
 
 
-class Environment:
+@dataclass(frozen=True)
+class Start:
+    """A process with the emulator in it."""
+
+    command: list[str]
+    environment: Mapping[str, str]
+    folder: Path
+
+
+class Environment(ABC):
     """A started environment; its first invocation is the cold start. One caller at a time: two
     would crash the emulator."""
 
-    def __init__(self, binary: Path, runtime: Path, function: Function, folder: Path) -> None:
-        (folder / "tmp").mkdir(parents=True)
+    def __init__(self, function: Function, folder: Path) -> None:
         self.function = function
         self.invocations = 0
         self.killed = 0
         """Times that the function took more memory than it has."""
+        folder.mkdir(parents=True)
         self._log = folder / "output.log"
         self._port, api = _free_ports()
         listen = ["--runtime-interface-emulator-address", f"127.0.0.1:{self._port}"]
         listen += ["--runtime-api-address", f"127.0.0.1:{api}"]
-        # The interpreter without the packages of this project, as a managed runtime is.
-        python = [sys._base_executable, "-S", "-m", "awslambdaric", function.handler]
-        environment = {
-            **{k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "SSL_CERT_FILE")},
-            "LANG": "C.UTF-8",
-            "TZ": ":UTC",
-            "AWS_LAMBDA_FUNCTION_NAME": function.name,
-            "AWS_LAMBDA_FUNCTION_VERSION": function.version,
-            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(function.timeout),
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}",
-            "TMPDIR": str(folder / "tmp"),  # no other environment's
-            "LAMBDA_TASK_ROOT": str(function.code),
-            "PYTHONPATH": f"{function.code}{os.pathsep}{runtime}",
-            **function.environment,
-        }
+        start = self._start(["--log-level", "error", *listen], folder)
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                [str(binary), "--log-level", "error", *listen, *python],
-                env=environment,
-                cwd=function.code,
+                start.command,
+                env=start.environment,
+                cwd=start.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -159,6 +173,10 @@ class Environment:
         except BaseException:
             self.end()
             raise
+
+    @abstractmethod
+    def _start(self, arguments: list[str], folder: Path) -> Start:
+        """How the emulator is started with these arguments; `folder` is its own."""
 
     def invoke(self, payload: bytes, client_context: str | None = None) -> Said:
         began, seen = time.monotonic(), self._log.stat().st_size
@@ -190,7 +208,7 @@ class Environment:
     def pids(self) -> list[int]:
         """The runtime's processes."""
         found = []
-        for path in Path(f"/proc/{self._process.pid}/task").glob("*/children"):
+        for path in Path(f"/proc/{self._emulator()}/task").glob("*/children"):
             try:
                 found += [int(pid) for pid in path.read_text().split()]
             except OSError:
@@ -202,6 +220,10 @@ class Environment:
         for pid in (self._process.pid, *pids):
             _kill(pid)
         self._process.wait(10)
+
+    def _emulator(self) -> int:
+        """The emulator's own process."""
+        return self._process.pid
 
     def _watch(self, over: threading.Event) -> None:
         """Ends the function at once when it takes more memory than it has, as Lambda does."""
@@ -226,6 +248,31 @@ class Environment:
             else:
                 return
         raise RuntimeError(f"the emulator does not listen: {self._log.read_text()[-2000:]}")
+
+
+class Unpacked(Environment):
+    """Of the content of a zip."""
+
+    def __init__(self, binary: Path, runtime: Path, function: Function, folder: Path) -> None:
+        self._binary = binary
+        self._runtime = runtime
+        super().__init__(function, folder)
+
+    def _start(self, arguments: list[str], folder: Path) -> Start:
+        code = self.function.code
+        assert code is not None, f"{self.function.name} is no zip"
+        (folder / "tmp").mkdir()
+        # The interpreter without the packages of this project, as a managed runtime is.
+        python = [sys._base_executable, "-S", "-m", "awslambdaric", self.function.handler]
+        environment = {
+            **{k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "SSL_CERT_FILE")},
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}",
+            "TMPDIR": str(folder / "tmp"),  # no other environment's
+            "LAMBDA_TASK_ROOT": str(code),
+            "PYTHONPATH": f"{code}{os.pathsep}{self._runtime}",
+            **self.function.variables,
+        }
+        return Start([str(self._binary), *arguments, *python], environment, code)
 
 
 def _judged(status: int, body: bytes, log: str) -> tuple[bytes, bool]:

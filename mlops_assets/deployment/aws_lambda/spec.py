@@ -38,7 +38,8 @@ class LambdaSpec(Target):
     region: str | None = Field(default=None, pattern=r"^[a-z]{2}[a-z-]*-\d$")
     """Where; by default what the environment says."""
     packaging: Literal["zip", "image"] = "zip"
-    """`zip` is built here; an `image` brings the serving room, the bundle and Lambda's client."""
+    """`zip` is built here; an `image` (`make lambda-image`) brings the serving room, the bundle and
+    Lambda's client."""
     image: str | None = Field(default=None, min_length=1)
     """URI in ECR, for `image`; `{version}` and `{digest}` stand for the model's version and its
     bundle's digest."""
