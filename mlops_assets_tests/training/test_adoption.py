@@ -94,7 +94,7 @@ def test_its_author_may_say_the_threshold(model_registry: ModelRegistry, registe
     model_registry.tag_version("churn", number, {adoption.THRESHOLD: "0.3"})
     assert adopt(model_registry, number).fitted.threshold == 0.3
     model_registry.tag_version("churn", number, {adoption.THRESHOLD: "high"})
-    with pytest.raises(AdoptionError, match=r"mlops\.threshold is 'high'; a number between 0 and 1"):
+    with pytest.raises(AdoptionError, match=r"mlops\.threshold is 'high'; a number between"):
         adopt(model_registry, number)
 
 
