@@ -6,7 +6,7 @@ from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.model_registry import CHALLENGER, CHAMPION, ModelRegistry
 from mlops_assets.gateways.records import Evaluation, ModelVersion, TrainedModel
-from mlops_assets.registry import promotion
+from mlops_assets.registry import checks, promotion
 
 
 def build(experiment: Experiment) -> dg.Definitions:
@@ -43,12 +43,10 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
                 f"{names.EVALUATION} again",
                 allow_retries=False,
             )
-        verdicts = {
-            names.MEETS_QUALITY_FLOOR: promotion.quality_floor(evaluation, spec),
-            names.BEATS_CHAMPION: promotion.beats_champion(evaluation, spec),
-        }
-        if refused := {name: v.reason for name, v in verdicts.items() if not v.passed}:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        decision = promotion.decide(evaluation, experiment.promotion, checks.GATES)
+        verdicts = decision.verdicts
+        if not decision.promoted:
+            reasons = "; ".join(f"{name}: {why}" for name, why in decision.refusals.items())
             raise dg.Failure(f"{experiment.name}: not registered, {reasons}", allow_retries=False)
         previous = model_registry.aliases(model).get(CHAMPION)
         existing = model_registry.version_of_run(model, trained_model.run_id)
@@ -76,7 +74,7 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
                 },
             )
         )
-        champion = spec.promotion == "automatic"
+        champion = spec.promotion.approval == "automatic"
         model_registry.describe_version(model, number, _summary(experiment, evaluation))
         model_registry.set_alias(model, CHALLENGER, number)
         if champion:
