@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from mlops_assets.gateways.records import Comparison, Evaluation, Footprint
-from mlops_assets.modeling.folds import ROW, SPLIT, TEST, test_rows
+from mlops_assets.modeling.folds import ROW, SPLIT, TEST, held_out_rows
 from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.modeling.threads import threads_for
 from mlops_assets.registry.checks import GATES
@@ -95,7 +95,7 @@ def decided(
     frame: pd.DataFrame, gain: float, *, policy: PromotionSpec, resamples: int, seed: int = 0
 ) -> Decision:
     """The decision on a candidate, made of the code that a run executes."""
-    rows = test_rows(frame)
+    rows = held_out_rows(frame)
     candidate = outcome(rows, "candidate", apart(AUC + gain))
     champion = outcome(rows, "champion", apart(AUC))
     measured = measure(
@@ -121,7 +121,8 @@ def decided(
 
 
 def promoted(setting: Setting, trial: int, *, policy: PromotionSpec, resamples: int) -> bool:
-    frame = candidates(setting, (SETTINGS.index(setting), trial))
+    kind = (setting.rows, round(1000 * setting.gain), round(100 * (setting.correlation or 0)))
+    frame = candidates(setting, (*kind, trial))
     with threads_for(1):
         return decided(frame, setting.gain, policy=policy, resamples=resamples).promoted
 

@@ -20,7 +20,7 @@ from mlops_assets.gateways.records import (
     TunedHyperparameters,
 )
 from mlops_assets.modeling.figures import as_markdown
-from mlops_assets.modeling.folds import SPLIT, TEST, TRAIN, test_rows
+from mlops_assets.modeling.folds import SPLIT, TEST, TRAIN, held_out_rows
 from mlops_assets.modeling.metrics import estimate, stratified
 from mlops_assets.modeling.pipeline import EstimatorError
 from mlops_assets.modeling.scoring import fetched
@@ -179,7 +179,7 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
         model_registry: dg.ResourceParam[ModelRegistry],
     ) -> dg.MaterializeResult[Evaluation]:
         run_id = trained_model.run_id
-        test = test_rows(data_store.read_table(training_set.url))
+        test = held_out_rows(data_store.read_table(training_set.url))
         schema = InputSchema.from_json(list(training_set.schema))
         resampling: dict[str, Any] = {
             "resamples": spec.bootstrap,
