@@ -121,8 +121,7 @@ def decided(
 
 
 def promoted(setting: Setting, trial: int, *, policy: PromotionSpec, resamples: int) -> bool:
-    kind = (setting.rows, round(1000 * setting.gain), round(100 * (setting.correlation or 0)))
-    frame = candidates(setting, (*kind, trial))
+    frame = candidates(setting, (SETTINGS.index(setting), trial))
     with threads_for(1):
         return decided(frame, setting.gain, policy=policy, resamples=resamples).promoted
 

@@ -28,22 +28,22 @@ def bench() -> ModuleType:
 
 def promotions(bench: Any, setting: Any, trials: int, **policy: Any) -> int:
     asked = PromotionSpec(**policy).resolved("roc_auc")
-    return sum(bench.promoted(setting, k, policy=asked, resamples=300) for k in range(trials))
+    return sum(bench.promoted(setting, k, policy=asked, resamples=200) for k in range(trials))
 
 
 def test_noise_is_hardly_ever_promoted_and_a_true_gain_nearly_always(bench: Any) -> None:
-    """Seeds are fixed: 60 candidates of each kind, always the same."""
+    """Seeds are fixed: 40 candidates of each kind, always the same."""
     noise, better = (bench.Setting(name, 2000, gain, rho) for name, gain, rho in (
         ("noise", 0.0, 0.9), ("better", 0.02, None),
     ))  # fmt: skip
-    assert promotions(bench, noise, 60) <= 3
-    assert promotions(bench, better, 60) >= 54
+    assert promotions(bench, noise, 40) <= 2
+    assert promotions(bench, better, 40) >= 34
 
 
 def test_the_level_is_how_often_noise_passes(bench: Any) -> None:
     """At a level of 20% about a fifth of equally good candidates are promoted."""
     noise = bench.Setting("noise", 500, 0.0, 0.9)
-    assert 12 <= promotions(bench, noise, 120, level=0.2) <= 38
+    assert 8 <= promotions(bench, noise, 80, level=0.2) <= 26
 
 
 def test_the_decision_follows_neither_the_order_of_rows_nor_of_trials(bench: Any) -> None:
@@ -64,4 +64,5 @@ def test_the_decision_follows_neither_the_order_of_rows_nor_of_trials(bench: Any
 
 def test_every_gate_has_a_name_and_a_description() -> None:
     assert set(GATES) == set(DESCRIPTIONS)
-    assert set(GATES) <= set(vars(vocabulary).values())
+    named = [value for value in vars(vocabulary).values() if isinstance(value, str)]
+    assert set(GATES) <= set(named)
