@@ -156,8 +156,8 @@ def test_scalars_are_those_of_yaml_1_2(tmp_path, written, value):
         (
             "training:",
             "registry: {promotion: {metrics: {roc_au: {floor: 0.8}}}}\ntraining:",
-            "16: registry.promotion.metrics.roc_au: 'roc_au' is not allowed (did you mean 'roc_auc'?); "
-            "allowed: roc_auc,",
+            "16: registry.promotion.metrics.roc_au: 'roc_au' is not allowed (did you mean "
+            "'roc_auc'?); allowed: roc_auc,",
         ),
         (
             "name: churn",
