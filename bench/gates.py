@@ -155,7 +155,7 @@ def table(arguments: argparse.Namespace) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=1000, help="candidates of each kind")
+    parser.add_argument("--trials", type=int, default=500, help="candidates of each kind")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--level", type=float, default=PromotionSpec().level)
     parser.add_argument("--workers", type=int, default=1)

@@ -10,7 +10,7 @@ the level of one, and none is corrected for the others (the intersection-union t
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mlops_assets.gateways.records import Comparison, Evaluation, Json, Measured, Metric
@@ -19,6 +19,8 @@ from mlops_assets.modeling.tasks import METRICS, MetricName
 from mlops_assets.registry.spec import MetricRule, PromotionSpec
 
 _STALE = "the evaluation was made for other rules: materialize it again"
+_MOST_TOLD = 5
+"""Findings in a reason, which also becomes a tag; all of them stand in the verdict."""
 _ROUNDING = 1e-12
 """Smaller differences are of the arithmetic, not of the models."""
 
@@ -123,7 +125,12 @@ def no_slice_left_behind(evaluation: Evaluation, policy: PromotionSpec) -> Verdi
             findings.append(_floor(subject, name, each.candidate, rule.floor))
         if rule.rule and each.difference is not None:
             findings.append(_against_champion(subject, rule, each, evaluation.champion))
-    return _verdict(findings, nothing="there is nothing to judge by slice")
+    verdict = _verdict(findings, nothing="there is nothing to judge by slice")
+    held = sum(each.result == "passed" for each in findings)
+    if verdict.passed and held:
+        silent = sum(each.result == "not judged" for each in findings)
+        return replace(verdict, reason=f"{held} rules hold on slices; {silent} not judged")
+    return verdict
 
 
 def keeps_its_budgets(evaluation: Evaluation, policy: PromotionSpec) -> Verdict:
@@ -227,7 +234,10 @@ def _verdict(findings: list[Finding], *, nothing: str) -> Verdict:
     failed = [each for each in findings if each.result == "failed"]
     passed = [each for each in findings if each.result == "passed"]
     told = failed or passed or findings
-    reason = "; ".join(each.reason for each in told) or nothing
+    words = [each.reason for each in told[:_MOST_TOLD]]
+    if len(told) > _MOST_TOLD:
+        words.append(f"and {len(told) - _MOST_TOLD} more")
+    reason = "; ".join(words) or nothing
     return Verdict(not failed, reason, tuple(findings))
 
 

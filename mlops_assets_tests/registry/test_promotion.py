@@ -162,7 +162,10 @@ def test_a_slice_that_is_shown_to_be_worse_is_left_behind() -> None:
     assert [each.result for each in verdict.findings] == ["failed", "passed", "not judged"]
     assert "tin" not in verdict.reason
     good = no_slice_left_behind(evaluated(asked, *SLICES[1:]), asked)
-    assert good.passed
+    assert (good.passed, good.reason) == (True, "1 rules hold on slices; 1 not judged")
+    many = no_slice_left_behind(evaluated(asked, *[SLICES[0]] * 7), asked)
+    assert many.reason.endswith("of version 4 on the same rows; and 2 more")
+    assert len(many.findings) == 7
     small = no_slice_left_behind(evaluated(asked, SLICES[2]), asked)
     assert small.passed
     assert small.reason == (
