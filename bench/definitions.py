@@ -37,7 +37,7 @@ training:
   parameters: {{max_iter: 100}}
   retrain: {{cron: "{minute} 3 * * *"}}
 registry:
-  floors: {{roc_auc: 0.8}}
+  promotion: {{metrics: {{roc_auc: {{floor: 0.8}}}}}}
 deployment:
   targets:
     - kind: local

@@ -38,6 +38,8 @@ CHECKS = {
     "serving_matches_training": "trained_model",
     "meets_quality_floor": "evaluation",
     "beats_champion": "evaluation",
+    "no_slice_left_behind": "evaluation",
+    "keeps_its_budgets": "evaluation",
     "profile_is_fresh": "serving_profile",
     "has_not_drifted": "serving_profile",
     "predictions_have_not_drifted": "serving_profile",
@@ -49,6 +51,8 @@ STOPS_A_DEPLOYMENT = {
     "serving_matches_training",
     "meets_quality_floor",
     "beats_champion",
+    "no_slice_left_behind",
+    "keeps_its_budgets",
 }
 
 

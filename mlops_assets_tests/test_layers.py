@@ -54,6 +54,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **{f"{stage}.spec": ("experiment.spec", "modeling.tasks", stage) for stage in STAGES},
     "monitoring.spec": ("experiment.spec", "serving.recording", "monitoring"),
     **{stage: (stage, *STAGE_MAY) for stage in STAGES},
+    # What is measured beside the champion is what the promotion rules ask for.
+    "training.comparison": ("training", "registry.spec", *STAGE_MAY),
     # The local target keeps the endpoint's supervisor running on this machine.
     "deployment.targets.local": ("deployment", "serving.endpoint", "serving.handover", *STAGE_MAY),
     "deployment.supervision": ("deployment", "serving.endpoint", "serving.handover", *STAGE_MAY),

@@ -123,7 +123,7 @@ def test_traffic_as_in_training_is_no_drift_and_shifted_traffic_is(live):
 
 def test_a_model_below_the_floor_is_not_registered_and_the_old_one_serves(live):
     before, versions = url(live), live.versions()
-    path = live.write(CHURN.replace("roc_auc: 0.6", "roc_auc: 0.999"))
+    path = live.write(CHURN.replace("floor: 0.6", "floor: 0.999"))
     said = live.mlops("run", "churn", code=1)
     path.write_text(CHURN)
     assert "churn/evaluation: meets_quality_floor failed: roc_auc 0." in said

@@ -183,7 +183,8 @@ def test_a_port_that_is_taken(project, run):
 
 def test_manual_promotion_explains_itself_and_deploys_what_was_approved(project, run):
     project.write(
-        CSV.replace("deployment:", "registry: {promotion: manual}\ndeployment:"), "small.yaml"
+        CSV.replace("deployment:", "registry: {promotion: {approval: manual}}\ndeployment:"),
+        "small.yaml",
     )
     nothing = run("small", "--deploy-only")
     assert nothing.exit_code == 1

@@ -188,7 +188,7 @@ def _deployment(settings: Settings, experiment: "Experiment") -> str:
         for one in observe(settings, experiment)
     ]
     now = f"now {'; '.join(seen)}"
-    if experiment.registry.promotion == "automatic":
+    if experiment.registry.promotion.approval == "automatic":
         old = f", otherwise version {champion} stays" if champion else ""
         return f"the new version if it passes the gates{old} ({now})"
     if champion is None:

@@ -9,7 +9,7 @@ from mlops_assets.experiment.spec import Spec
 from mlops_assets.features.spec import FeaturesSpec
 from mlops_assets.modeling.tasks import METRICS, PRIMARY, MetricName, metrics_for
 from mlops_assets.monitoring.spec import MonitoringSpec
-from mlops_assets.registry.spec import RegistrySpec
+from mlops_assets.registry.spec import PromotionSpec, RegistrySpec
 from mlops_assets.serving.bundle import Task
 from mlops_assets.training.spec import TrainingSpec
 from mlops_assets.tuning.spec import TuningSpec
@@ -48,9 +48,9 @@ class Experiment(Spec):
         return self.tuning.metric or PRIMARY[self.task]
 
     @property
-    def champion_metric(self) -> MetricName:
-        """What is compared with the champion."""
-        return self.registry.champion.metric or self.metric
+    def promotion(self) -> PromotionSpec:
+        """What a model must show, with every default filled in."""
+        return self.registry.promotion.resolved(self.metric)
 
     @property
     def model_name(self) -> str:
@@ -70,8 +70,8 @@ class Experiment(Spec):
     def _check_metrics_fit_task(self) -> "Experiment":
         asked = {
             "tuning.metric": (self.tuning.metric,),
-            "registry.champion.metric": (self.registry.champion.metric,),
-            "registry.floors": tuple(self.registry.floors),
+            "registry.promotion.metrics": tuple(self.registry.promotion.metrics),
+            "registry.promotion.slices.metrics": tuple(self.registry.promotion.slices.metrics),
         }
         for key, names in asked.items():
             for name in names:
@@ -80,6 +80,21 @@ class Experiment(Spec):
                         f"{key}: {name!r} does not fit the task {self.task}; "
                         f"allowed: {', '.join(metrics_for(self.task))}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _check_promotion_can_be_judged(self) -> "Experiment":
+        asked = self.registry.promotion
+        if asked.slices.metrics and not self.training.slices:
+            raise ValueError(
+                "registry.promotion.slices.metrics judges the columns of training.slices, which "
+                "names none"
+            )
+        if asked.budgets.calibration_error is not None and self.task == "regression":
+            raise ValueError(
+                "registry.promotion.budgets.calibration_error is of probabilities; a regression "
+                "has none"
+            )
         return self
 
     @model_validator(mode="after")

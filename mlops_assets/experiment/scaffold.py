@@ -168,9 +168,13 @@ def _registry(survey: Survey) -> list[str]:
     value = "<worst acceptable value>" if floor is None else floor
     return [
         "registry:",
-        "  promotion: automatic  # manual: somebody sets the alias `champion` in MLflow",
-        "  # floors:  # a version worse than this is refused; set it after the first run",
-        f"  #   {metric}: {value}",
+        "  promotion:",
+        "    approval: automatic  # manual: somebody sets the alias `champion` in MLflow",
+        "    # metrics:  # without them a model must be shown to be better than the champion",
+        f"    #   {metric}:",
+        "    #     rule: non_inferior  # for retraining on fresh data: not worse by the margin",
+        "    #     margin: 0.01",
+        f"    #     floor: {value}  # a version worse than this is refused",
     ]
 
 

@@ -115,16 +115,46 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A metric that the promotion rules name, on the held-out rows or on a slice of them."""
+
+    metric: str
+    column: str
+    """Of the slice; empty on all rows."""
+    value: str
+    """Of the slice's column; empty on all rows."""
+    rows: int
+    candidate: float | None
+    """None where the slice says nothing."""
+    champion: float | None
+    """None without a champion that can be compared."""
+    difference: Metric | None
+    """Candidate minus champion, paired by row."""
+    confidence: float
+    """Level of the difference's two-sided interval."""
+    note: str
+    """Why the slice says nothing; empty when it does."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a bundle costs."""
+
+    latency_ms: float
+    """Median of scoring one row, in process."""
+    bundle_mb: float
+    """Millions of bytes."""
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """The new model beside the champion, on the same held-out rows."""
+    """The champion on the held-out rows of the new model; what it scored stands in `Measured`."""
 
     version: int
     """Of the champion."""
-    metric: str
-    candidate: float | None
-    champion: float | None
-    difference: Metric | None
-    """Candidate minus champion; None, like both values, when they cannot be compared."""
+    changed_predictions: float | None
+    """Share of the rows for which the new model predicts something else."""
+    footprint: Footprint | None
     note: str
     """Why they cannot be compared; empty when they can."""
 
@@ -137,6 +167,11 @@ class Evaluation:
     rows: int
     metrics: dict[str, Metric]
     slices: tuple[Json, ...]
+    measured: tuple[Measured, ...]
+    """What the promotion rules ask for, beside the champion."""
+    asked: str
+    """Fingerprint of these rules."""
+    footprint: Footprint
     champion: Comparison | None
     """None when there is no champion to compare with."""
 

@@ -1,8 +1,8 @@
-"""How figures look, and how they reach the Dagster UI. Knows no asset."""
+"""How figures and tables look, and how they reach the Dagster UI. Knows no asset."""
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,3 +35,10 @@ def as_markdown(figures: Mapping[str, "Figure"]) -> str:
         png = base64.b64encode(buffer.getvalue()).decode()
         parts.append(f"![{title}](data:image/png;base64,{png})")
     return "\n\n".join(parts)
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """A Markdown table; vertical bars in cells are escaped."""
+    escaped = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *escaped]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

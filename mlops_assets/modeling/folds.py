@@ -19,6 +19,12 @@ TRAIN = "train"
 TEST = "test"
 
 
+def held_out_rows(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The held-out rows in the order of their ids, whatever the order in which they came: what is
+    drawn from them with a seed is then always the same."""
+    return rows[rows[SPLIT] == TEST].sort_values(ROW, kind="stable", ignore_index=True)
+
+
 @dataclass(frozen=True)
 class Fold:
     """Positions of the rows of one cross-validation fold, within the training rows."""

@@ -52,8 +52,8 @@ def estimate(
     return result
 
 
-def paired_difference(
-    name: MetricName,
+def paired_differences(
+    names: tuple[MetricName, ...],
     first: Outcome,
     second: Outcome,
     *,
@@ -61,15 +61,26 @@ def paired_difference(
     resamples: int,
     confidence: float,
     seed: int,
-) -> Metric:
-    """`first` minus `second` on the same rows, both scored on the same resamples."""
+) -> dict[str, Metric]:
+    """`first` minus `second` on the same rows, both scored on the same resamples.
+
+    A row keeps both its predictions when it is drawn, so that what the two models have in common
+    cancels; the interval holds the middle of the differences (the percentile interval of Efron &
+    Tibshirani 1993, chapter 13, on pairs).
+    """
     import numpy as np
 
-    function = MEASURES[name]
-    drawn = _resamples(first, stratify=stratify, resamples=resamples, seed=seed)
-    differences = np.concatenate([function(first, w) - function(second, w) for w in drawn])
-    low, high = _interval(differences, confidence)
-    return Metric(value=point(name, first) - point(name, second), low=low, high=high)
+    values: dict[MetricName, list[Vector]] = {name: [] for name in names}
+    for weights in _resamples(first, stratify=stratify, resamples=resamples, seed=seed):
+        for name in names:
+            function = MEASURES[name]
+            values[name].append(function(first, weights) - function(second, weights))
+    result = {}
+    for name in names:
+        low, high = _interval(np.concatenate(values[name]), confidence)
+        gap = point(name, first) - point(name, second)
+        result[str(name)] = Metric(value=gap, low=low, high=high)
+    return result
 
 
 def best_threshold(truth: Vector, probability: Vector, *, maximize: str) -> float:

@@ -42,7 +42,7 @@ METRICS: dict[MetricName, MetricInfo] = {
     "average_precision": MetricInfo(True, _BINARY),
     "log_loss": MetricInfo(False, _BINARY + _MULTI),
     "brier": MetricInfo(False, _BINARY),
-    "calibration_error": MetricInfo(False, _BINARY),
+    "calibration_error": MetricInfo(False, _BINARY + _MULTI),
     "accuracy": MetricInfo(True, _BINARY + _MULTI),
     "balanced_accuracy": MetricInfo(True, _BINARY + _MULTI),
     "f1": MetricInfo(True, _BINARY),

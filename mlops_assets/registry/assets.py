@@ -1,5 +1,6 @@
 """The version in the MLflow registry: made once per run, only when every gate passed."""
 
+import json
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -9,7 +10,7 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.decisions import THE_GATES, Decision
 from mlops_assets.gateways.model_registry import CHALLENGER, CHAMPION, ModelRegistry
 from mlops_assets.gateways.records import Evaluation, ModelVersion, TrainedModel
-from mlops_assets.registry import promotion
+from mlops_assets.registry import checks, promotion
 
 
 def build(experiment: Experiment) -> dg.Definitions:
@@ -46,12 +47,10 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
                 f"{names.EVALUATION} again",
                 allow_retries=False,
             )
-        verdicts = {
-            names.MEETS_QUALITY_FLOOR: promotion.quality_floor(evaluation, spec),
-            names.BEATS_CHAMPION: promotion.beats_champion(evaluation, spec),
-        }
-        if refused := {name: v.reason for name, v in verdicts.items() if not v.passed}:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        judged = promotion.decide(evaluation, experiment.promotion, checks.GATES)
+        verdicts = judged.verdicts
+        if not judged.promoted:
+            reasons = "; ".join(f"{name}: {why}" for name, why in judged.refusals.items())
             raise dg.Failure(f"{experiment.name}: not registered, {reasons}", allow_retries=False)
         previous = model_registry.aliases(model).get(CHAMPION)
         tags = {
@@ -69,8 +68,11 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
             },
             **{f"mlops.gate.{name}": v.reason for name, v in verdicts.items()},
         }
+        model_registry.log_text(
+            trained_model.run_id, json.dumps(judged.to_json(), indent=2), "decision.json"
+        )
         number = _version(model_registry, model, trained_model, tags)
-        champion = spec.promotion == "automatic"
+        champion = spec.promotion.approval == "automatic"
         model_registry.describe_version(model, number, _summary(experiment, evaluation))
         model_registry.set_alias(model, CHALLENGER, number)
         if champion:

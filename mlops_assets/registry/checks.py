@@ -9,16 +9,22 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.records import Evaluation
 from mlops_assets.registry import promotion
 
-GATES = {
-    names.MEETS_QUALITY_FLOOR: (
-        promotion.quality_floor,
-        "Every floor of the YAML's `registry.floors` is met on the held-out rows.",
-    ),
-    names.BEATS_CHAMPION: (
-        promotion.beats_champion,
-        "On the same held-out rows the model is not worse than the champion by more than "
-        "`registry.champion.margin`.",
-    ),
+GATES: dict[str, promotion.Judge] = {
+    names.MEETS_QUALITY_FLOOR: promotion.quality_floor,
+    names.BEATS_CHAMPION: promotion.beats_champion,
+    names.NO_SLICE_LEFT_BEHIND: promotion.no_slice_left_behind,
+    names.KEEPS_ITS_BUDGETS: promotion.keeps_its_budgets,
+}
+
+DESCRIPTIONS = {
+    names.MEETS_QUALITY_FLOOR: "Every floor of `registry.promotion.metrics` is met on the "
+    "held-out rows.",
+    names.BEATS_CHAMPION: "On the same held-out rows the model shows against the champion what "
+    "`registry.promotion.metrics` asks for: by default that it is better in what tuning optimised.",
+    names.NO_SLICE_LEFT_BEHIND: "On every slice of `training.slices` with enough rows, "
+    "`registry.promotion.slices` holds: by default the model is not shown to be worse there.",
+    names.KEEPS_ITS_BUDGETS: "Calibration, latency, size and changed predictions stay within "
+    "`registry.promotion.budgets`.",
 }
 
 
@@ -28,8 +34,8 @@ def build(experiment: Experiment) -> dg.Definitions:
     @dg.multi_asset_check(
         name=f"{experiment.name}__{names.EVALUATION}_gates",
         specs=[
-            dg.AssetCheckSpec(name, asset=key, blocking=True, description=description)
-            for name, (_, description) in GATES.items()
+            dg.AssetCheckSpec(name, asset=key, blocking=True, description=DESCRIPTIONS[name])
+            for name in GATES
         ],
         ins={"evaluation": dg.AssetIn(key)},
         can_subset=True,
@@ -39,14 +45,17 @@ def build(experiment: Experiment) -> dg.Definitions:
         context: dg.AssetCheckExecutionContext, evaluation: Evaluation
     ) -> Iterator[dg.AssetCheckResult]:
         asked = {check.name for check in context.selected_asset_check_keys}
-        for name, (judge, _) in GATES.items():
-            if name in asked:
-                verdict = judge(evaluation, experiment.registry)
-                yield dg.AssetCheckResult(
-                    check_name=name,
-                    asset_key=key,
-                    passed=verdict.passed,
-                    description=verdict.reason,
-                )
+        decision = promotion.decide(
+            evaluation, experiment.promotion, {n: j for n, j in GATES.items() if n in asked}
+        )
+        for name, verdict in decision.verdicts.items():
+            table = promotion.findings_table(verdict.findings)
+            yield dg.AssetCheckResult(
+                check_name=name,
+                asset_key=key,
+                passed=verdict.passed,
+                description=verdict.reason,
+                metadata={"findings": dg.MetadataValue.md(table)} if table else {},
+            )
 
     return dg.Definitions(asset_checks=[gates])

@@ -42,7 +42,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decided:
     """What to start, and what to remember."""
 
     events: tuple[Event, ...]
@@ -55,7 +55,7 @@ def decide(
     seen: Mapping[str, Seen],
     live: Mapping[str, Live],
     first: int,
-) -> Decision:
+) -> Decided:
     """One event per changed champion that is not live already, and per deployment of another
     version since: a run deploys what is champion when it runs, and the alias may be moved there and
     back between two looks. A deployment that failed is not asked for again.
@@ -77,7 +77,7 @@ def decide(
         remembered[name] = Seen(version, changes, now.deployment)
         if now.versions != {version}:
             events.append(Event(name, version, f"{name}:{version}:{changes}"))
-    return Decision(tuple(events), remembered)
+    return Decided(tuple(events), remembered)
 
 
 def _strayed(seen: Seen, now: Live) -> bool:

@@ -14,7 +14,7 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
 from mlops_assets.registry.arrivals import Watched
-from mlops_assets.registry.events import NOTHING, Decision, Live, Seen, decide
+from mlops_assets.registry.events import NOTHING, Decided, Live, Seen, decide
 from mlops_assets.registry.looking import Attempt, Look
 
 INTERVAL_SECONDS = 15
@@ -142,7 +142,7 @@ def _has_rows(instance: dg.DagsterInstance, experiment: str) -> bool:
     return instance.get_latest_materialization_event(key) is not None
 
 
-def _deployments(decided: Decision, by_name: Mapping[str, Experiment]) -> list[dg.RunRequest]:
+def _deployments(decided: Decided, by_name: Mapping[str, Experiment]) -> list[dg.RunRequest]:
     return [
         dg.RunRequest(
             run_key=event.key,

@@ -1,21 +1,110 @@
 """The `registry` section: what a model must be to become a version, and the champion."""
 
+import hashlib
+import json
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mlops_assets.experiment.spec import Spec
 from mlops_assets.modeling.tasks import MetricName
 
+Rule = Literal["superior", "non_inferior", "not_proven_worse"]
 
-class ChampionGate(Spec):
-    """The new model must not be worse than the champion, on the same held-out rows."""
 
-    metric: MetricName | None = None
-    """What is compared; by default what tuning optimised."""
-    margin: float = Field(default=0.01, ge=0)
-    """How much worse it may be: points of a score such as `roc_auc` or `r2`, a share of the
-    champion's value for a loss or an error such as `log_loss` or `rmse`."""
+class MetricRule(Spec):
+    """What one metric must show. Give a `rule` against the champion, a `floor`, or both."""
+
+    rule: Rule | None = None
+    """Against the champion on the same rows. `superior`: better, the whole interval of the
+    difference on the better side of 0. `non_inferior`: not worse by `margin` or more, the whole
+    interval on the better side of it. `not_proven_worse`: the interval does not lie wholly beyond
+    `margin`; passes when rows are too few to tell."""
+    margin: float = Field(default=0.0, ge=0)
+    """How much worse than the champion is still good enough, in the metric's own units."""
+    floor: float | None = None
+    """The worst acceptable value (of losses and errors the largest), whatever the champion."""
+
+    @model_validator(mode="after")
+    def _check_it_says_something(self) -> "MetricRule":
+        if self.rule is None and self.floor is None:
+            raise ValueError(
+                "needs a rule (superior, non_inferior, not_proven_worse), a floor, or both"
+            )
+        if self.margin and self.rule not in ("non_inferior", "not_proven_worse"):
+            raise ValueError("a margin is for the rules non_inferior and not_proven_worse")
+        if self.rule == "non_inferior" and not self.margin:
+            raise ValueError(
+                "non_inferior needs a margin above 0; use superior for a model that must be better"
+            )
+        return self
+
+
+class SliceRules(Spec):
+    """What must hold on every slice: the rows of each value of each column of
+    `training.slices`, numbers in quarters."""
+
+    smallest: int = Field(default=200, ge=30)
+    """Slices of fewer held-out rows are not judged."""
+    metrics: dict[MetricName, MetricRule] = Field(default_factory=dict)
+    """As `promotion.metrics`, on each slice. By default what tuning optimised must be
+    `not_proven_worse`."""
+
+
+class Budgets(Spec):
+    """What a model may cost at most, each measured on the held-out rows; none by default."""
+
+    calibration_error: float | None = Field(default=None, gt=0, le=1)
+    """Classification: expected calibration error over ten bins of equally many rows."""
+    latency_ms: float | None = Field(default=None, gt=0)
+    """Median milliseconds to score one row with the bundle, in process."""
+    bundle_mb: float | None = Field(default=None, gt=0)
+    """Size of the serving bundle, in millions of bytes."""
+    changed_predictions: float | None = Field(default=None, ge=0, le=1)
+    """Share of rows for which it predicts another label than the champion; in a regression, a
+    value further away than a tenth of the labels' standard deviation."""
+
+
+class PromotionSpec(Spec):
+    """What a model must show to become a version, and the champion. Every rule must hold."""
+
+    approval: Literal["automatic", "manual"] = "automatic"
+    """`automatic`: a version that passes the gates becomes the champion. `manual`: it stays
+    challenger until somebody sets the alias `champion` in MLflow."""
+    metrics: dict[MetricName, MetricRule] = Field(default_factory=dict)
+    """What each metric must show on the held-out rows. Where none has a `rule`, what tuning
+    optimised must be `superior`."""
+    slices: SliceRules = Field(default_factory=SliceRules)
+    budgets: Budgets = Field(default_factory=Budgets)
+    level: float = Field(default=0.025, ge=0.001, le=0.2)
+    """How often chance alone may pass a rule against the champion: the one-sided level of a paired
+    bootstrap. 0.025 asks for the 95% interval, 0.05 for the 90% interval."""
+    incomparable: Literal["refuse", "floors_only"] = "refuse"
+    """When there is a champion that cannot be scored on these rows: `refuse` the new model, or
+    judge it by floors and budgets alone."""
+
+    def resolved(self, tuned: MetricName) -> "PromotionSpec":
+        """The same with the defaults that follow from the metric that tuning optimised."""
+        metrics, on_slices = dict(self.metrics), dict(self.slices.metrics)
+        if not any(each.rule for each in metrics.values()):
+            floor = metrics[tuned].floor if tuned in metrics else None
+            metrics[tuned] = MetricRule(rule="superior", floor=floor)
+        if not on_slices:
+            on_slices[tuned] = MetricRule(rule="not_proven_worse")
+        slices = self.slices.model_copy(update={"metrics": on_slices})
+        return self.model_copy(update={"metrics": metrics, "slices": slices})
+
+    def asks(self) -> str:
+        """Fingerprint of what must be measured: changes with rules and the level, not with floors,
+        margins and budgets, which judge what was measured."""
+        asked = {
+            "metrics": {name: each.rule for name, each in self.metrics.items() if each.rule},
+            "slices": {name: each.rule for name, each in self.slices.metrics.items()},
+            "smallest": self.slices.smallest,
+            "level": self.level,
+        }
+        canonical = json.dumps(asked, sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 class RegistrySpec(Spec):
@@ -23,10 +112,4 @@ class RegistrySpec(Spec):
 
     model_name: str | None = None
     """Name in the MLflow registry; by default the experiment's."""
-    floors: dict[MetricName, float] = Field(default_factory=dict)
-    """Per metric the worst acceptable value on the held-out rows (for losses and errors: the
-    largest)."""
-    champion: ChampionGate = Field(default_factory=ChampionGate)
-    promotion: Literal["automatic", "manual"] = "automatic"
-    """`automatic`: a version that passes the gates becomes the champion. `manual`: it stays
-    challenger until somebody sets the alias `champion` in MLflow."""
+    promotion: PromotionSpec = Field(default_factory=PromotionSpec)

@@ -19,7 +19,7 @@ from mlops_assets.gateways.records import (
     TunedHyperparameters,
 )
 from mlops_assets.modeling.figures import as_markdown
-from mlops_assets.modeling.folds import SPLIT, TEST, TRAIN
+from mlops_assets.modeling.folds import SPLIT, TEST, TRAIN, held_out_rows
 from mlops_assets.modeling.metrics import estimate, stratified
 from mlops_assets.modeling.pipeline import EstimatorError
 from mlops_assets.modeling.scoring import fetched
@@ -39,8 +39,9 @@ from mlops_assets.training import (
     plots,
 )
 from mlops_assets.training.adoption import AdoptionError
-from mlops_assets.training.comparison import with_champion
+from mlops_assets.training.comparison import beside_champion
 from mlops_assets.training.fitting import FittingError
+from mlops_assets.training.footprint import footprint
 
 BUNDLE_PATH = "bundle"
 
@@ -179,8 +180,9 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
         names.EVALUATION,
         kinds={"mlflow"},
         description="Metrics with bootstrap confidence intervals on the held-out rows, by "
-        "slice, and beside the champion; computed from the logged bundle.",
-        code=spec.fingerprint(),
+        "slice, and beside the champion as `registry.promotion` asks; computed from the logged "
+        "bundle.",
+        code=f"{spec.fingerprint()}-{experiment.promotion.asks()}",
         ins={
             "trained_model": dg.AssetIn(names.asset_key(experiment.name, names.TRAINED_MODEL)),
             "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
@@ -194,8 +196,7 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
         model_registry: dg.ResourceParam[ModelRegistry],
     ) -> dg.MaterializeResult[Evaluation]:
         run_id = trained_model.run_id
-        rows = data_store.read_table(training_set.url)
-        test = rows[rows[SPLIT] == TEST].reset_index(drop=True)
+        test = held_out_rows(data_store.read_table(training_set.url))
         schema = InputSchema.from_json(list(training_set.schema))
         resampling: dict[str, Any] = {
             "resamples": spec.bootstrap,
@@ -208,8 +209,8 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
         ):
             outcome = model.outcome(test)
             metrics = estimate(metrics_for(task), outcome, stratify=stratified(task), **resampling)
-            comparison = with_champion(
-                experiment, model_registry, test, outcome, training_set, resampling
+            measured, comparison = beside_champion(
+                experiment, model_registry, test, outcome, model.scorer.manifest
             )
             record = Evaluation(
                 run_id=run_id,
@@ -218,6 +219,9 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
                 slices=evaluation.slices(
                     test, outcome, spec.slices, metric=experiment.metric, task=task, **resampling
                 ),
+                measured=measured,
+                asked=experiment.promotion.asks(),
+                footprint=footprint(model, test),
                 champion=comparison,
             )
             importances = evaluation.importances(

@@ -1,9 +1,8 @@
 """The model card (Mitchell et al. 2019) of one training run, generated from its records. Pure."""
 
-from collections.abc import Sequence
-
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.records import Evaluation, Json, Metric, TrainedModel, TrainingSet
+from mlops_assets.modeling.figures import table
 
 
 def render(
@@ -23,6 +22,7 @@ def render(
         "## Quality on held-out rows\n\n" + metrics_table(evaluation.metrics),
         _decision(experiment, model, training_set),
         "## Slices\n\n" + slices_table(evaluation.slices) if evaluation.slices else "",
+        "## Beside the champion\n\n" + champion_text(evaluation) if evaluation.champion else "",
         "## What it looks at\n\n"
         + table(
             ("column", "loss of quality when shuffled"),
@@ -98,6 +98,35 @@ def slices_table(slices: tuple[Json, ...]) -> str:
     return table(("column", "value", "rows", metric), rows)
 
 
+def champion_text(evaluation: Evaluation) -> str:
+    """The champion on the same rows as Markdown: which one, what it scores, and what it costs."""
+    champion = evaluation.champion
+    if champion is None:
+        return "There is no champion yet."
+    if champion.note:
+        return f"Version {champion.version} is not comparable: {champion.note}."
+    rows = [
+        (
+            each.metric,
+            f"{each.column} is {each.value}" if each.column else "all",
+            f"{each.candidate:.4f}",
+            f"{each.champion:.4f}",
+            f"{gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f})",
+        )
+        for each in evaluation.measured
+        if (gap := each.difference) is not None
+    ]
+    costs = [f"{champion.changed_predictions:.1%} of the predictions are others."]
+    if old := champion.footprint:
+        new = evaluation.footprint
+        costs.append(
+            f"A row takes {new.latency_ms:.3g} ms, {old.latency_ms:.3g} the champion; the bundle "
+            f"has {new.bundle_mb:.3g} MB, {old.bundle_mb:.3g} the champion's."
+        )
+    head = ("metric", "rows", "model", f"version {champion.version}", "difference")
+    return f"{table(head, rows)}\n\n{' '.join(costs)}"
+
+
 def inputs_table(schema: tuple[Json, ...]) -> str:
     """The input columns, as a Markdown table."""
     rows = []
@@ -110,10 +139,3 @@ def inputs_table(schema: tuple[Json, ...]) -> str:
         missing = "may be missing" if column["nullable"] else ""
         rows.append((f"`{column['name']}`", column["type"], values, missing))
     return table(("column", "type", "seen in training", ""), rows)
-
-
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A Markdown table; vertical bars in cells are escaped."""
-    escaped = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    lines = [head, ["---"] * len(head), *escaped]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,5 +1,6 @@
 """What the held-out rows say of a model: slices, importances, calibration. Pure."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.gateways.records import Json
@@ -10,7 +11,9 @@ from mlops_assets.serving.bundle import Task
 from mlops_assets.serving.schema import InputSchema
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 MIN_SLICE = 30
 """Rows below which a slice's metric says nothing worth reading."""
@@ -33,35 +36,49 @@ def slices(
 
     Slices of fewer than `MIN_SLICE` rows, or of one class, carry no value and say why.
     """
+    found: list[Json] = []
+    for column, value, inside in divided(rows, columns, most=_MOST_VALUES):
+        part = outcome.take(inside)
+        entry: Json = {"column": column, "value": value, "rows": len(part)}
+        if note := says_nothing(part, outcome, task=task, smallest=MIN_SLICE):
+            entry["note"] = note
+        else:
+            interval = estimate(
+                (metric,),
+                part,
+                stratify=stratified(task),
+                resamples=resamples,
+                confidence=confidence,
+                seed=seed,
+            )[metric]
+            entry |= {"metric": metric, "value_of": interval.value}
+            entry |= {"low": interval.low, "high": interval.high}
+        found.append(entry)
+    return tuple(found)
+
+
+def divided(
+    rows: "pd.DataFrame", columns: tuple[str, ...], *, most: int | None = None
+) -> Iterator[tuple[str, str, "NDArray[np.bool_]"]]:
+    """Column, value and mask of each slice, the largest of a column first, `most` of a column."""
     import pandas as pd
 
-    found: list[Json] = []
     for column in columns:
         values = rows[column]
         if pd.api.types.is_numeric_dtype(values) and values.nunique() > _QUANTILES:
             values = pd.qcut(values, _QUANTILES, duplicates="drop")
         values = values.astype("string").fillna("(missing)")
-        for value in values.value_counts().head(_MOST_VALUES).index:
-            inside = (values == value).to_numpy()
-            part = outcome.take(inside)
-            entry: Json = {"column": column, "value": str(value), "rows": len(part)}
-            if len(part) < MIN_SLICE:
-                entry["note"] = f"fewer than {MIN_SLICE} rows"
-            elif task != "regression" and len(set(part.truth)) < len(set(outcome.truth)):
-                entry["note"] = "a class is absent"
-            else:
-                interval = estimate(
-                    (metric,),
-                    part,
-                    stratify=stratified(task),
-                    resamples=resamples,
-                    confidence=confidence,
-                    seed=seed,
-                )[metric]
-                entry |= {"metric": metric, "value_of": interval.value}
-                entry |= {"low": interval.low, "high": interval.high}
-            found.append(entry)
-    return tuple(found)
+        for value in values.value_counts().head(len(values) if most is None else most).index:
+            yield column, str(value), (values == value).to_numpy(dtype=bool)
+
+
+def says_nothing(part: Outcome, whole: Outcome, *, task: Task, smallest: int) -> str:
+    """Why metrics of a slice are not worth reading; empty when they are."""
+    if len(part) < smallest:
+        return f"fewer than {smallest} rows"
+    if task != "regression" and len(set(part.truth)) < len(set(whole.truth)):
+        return "a class is absent"
+    return ""
 
 
 def importances(

@@ -40,8 +40,9 @@ training:
   parameters: {max_iter: 30}
   bootstrap: 100
 registry:
-  floors: {roc_auc: 0.6}
-  champion: {margin: 1.0}
+  promotion:
+    metrics:
+      roc_auc: {rule: non_inferior, margin: 0.5, floor: 0.6}
 deployment:
   targets: [{kind: local}]
 """

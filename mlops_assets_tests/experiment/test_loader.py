@@ -155,9 +155,9 @@ def test_scalars_are_those_of_yaml_1_2(tmp_path, written, value):
         ),
         (
             "training:",
-            "registry: {floors: {roc_au: 0.8}}\ntraining:",
-            "16: registry.floors.roc_au: 'roc_au' is not allowed (did you mean 'roc_auc'?); "
-            "allowed: roc_auc,",
+            "registry: {promotion: {metrics: {roc_au: {floor: 0.8}}}}\ntraining:",
+            "16: registry.promotion.metrics.roc_au: 'roc_au' is not allowed (did you mean "
+            "'roc_auc'?); allowed: roc_auc,",
         ),
         (
             "name: churn",

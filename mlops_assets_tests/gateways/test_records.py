@@ -10,6 +10,8 @@ from mlops_assets.gateways.records import (
     Comparison,
     Endpoint,
     Evaluation,
+    Footprint,
+    Measured,
     Metric,
     Snapshot,
     TrainingSet,
@@ -33,7 +35,10 @@ EVALUATION = Evaluation(
     rows=1,
     metrics={"roc_auc": Metric(0.8, 0.7, 0.9)},
     slices=(),
-    champion=Comparison(2, "roc_auc", 0.8, 0.7, Metric(0.1, 0.0, 0.2), ""),
+    measured=(Measured("roc_auc", "", "", 9, 0.8, 0.7, Metric(0.1, 0.0, 0.2), 0.95, ""),),
+    asked="a1",
+    footprint=Footprint(0.1, 2.5),
+    champion=Comparison(2, 0.1, Footprint(0.2, 2.0), ""),
 )
 
 

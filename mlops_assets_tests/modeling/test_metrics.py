@@ -13,7 +13,7 @@ from mlops_assets.modeling.measures import MEASURES
 from mlops_assets.modeling.metrics import (
     best_threshold,
     estimate,
-    paired_difference,
+    paired_differences,
     point,
     stratified,
 )
@@ -27,10 +27,19 @@ RESAMPLING: dict[str, Any] = {"resamples": 400, "confidence": 0.95, "seed": 3}
 def in_bins(outcome: Outcome, weights: np.ndarray) -> float:
     """The expected calibration error, from its definition, one row at a time."""
     total = 0.0
-    for low in range(10):
+    many = outcome.probabilities.shape[1] > 2
+    said = [max(row) if many else row[1] for row in outcome.probabilities]
+    right = [
+        float(np.argmax(row) == t) if many else t
+        for row, t in zip(outcome.probabilities, outcome.truth, strict=True)
+    ]
+    ranked, size = sorted(said), len(said)
+    # The last row of each tenth; what equals it belongs there too.
+    ends = [ranked[-(-tenth * size // 10) - 1] for tenth in range(1, 10)]
+    for index in range(10):
         score, truth, weight = [], [], []
-        for p, t, w in zip(outcome.probabilities[:, 1], outcome.truth, weights, strict=True):
-            if min(int(p * 10), 9) == low:
+        for p, t, w in zip(said, right, weights, strict=True):
+            if sum(end < p for end in ends) == index:
                 score.append(p)
                 truth.append(t)
                 weight.append(w)
@@ -226,14 +235,15 @@ def test_chunks_change_how_much_is_held_but_not_what_is_drawn() -> None:
 def test_a_model_does_not_differ_from_itself(task: str) -> None:
     outcome = sample(task)
     for name in metrics_for(task):
-        found = paired_difference(name, outcome, outcome, stratify=stratified(task), **RESAMPLING)
+        asked: dict[str, Any] = {"stratify": stratified(task), **RESAMPLING}
+        found = paired_differences((name,), outcome, outcome, **asked)[name]
         assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
 
 
 def test_the_difference_is_first_minus_second_and_tighter_than_unpaired() -> None:
     good = sample("regression")
     worse = Outcome(good.truth, good.predicted + 0.05, None)
-    found = paired_difference("rmse", good, worse, stratify=False, **RESAMPLING)
+    found = paired_differences(("rmse",), good, worse, stratify=False, **RESAMPLING)["rmse"]
     assert found.value == point("rmse", good) - point("rmse", worse)
     assert found.low <= found.value <= found.high
     alone = estimate(("rmse",), good, stratify=False, **RESAMPLING)["rmse"]

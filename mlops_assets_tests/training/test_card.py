@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from mlops_assets.gateways.records import Evaluation, Metric, Snapshot, TrainedModel, TrainingSet
+from mlops_assets.gateways.records import (
+    Comparison,
+    Evaluation,
+    Footprint,
+    Measured,
+    Metric,
+    Snapshot,
+    TrainedModel,
+    TrainingSet,
+)
 from mlops_assets.training import card
 from mlops_assets_tests.builders import SCHEMA, make_experiment
 
@@ -57,7 +66,13 @@ EVALUATION = Evaluation(
         },
         {"column": "contract", "value": "two", "rows": 9, "note": "fewer than 30 rows"},
     ),
-    champion=None,
+    measured=(
+        Measured("roc_auc", "", "", 1409, 0.84, 0.83, Metric(0.01, -0.004, 0.024), 0.95, ""),
+        Measured("roc_auc", "contract", "two", 9, None, None, None, 0.0, "fewer than 200 rows"),
+    ),
+    asked="abc",
+    footprint=Footprint(latency_ms=0.051, bundle_mb=1.5),
+    champion=Comparison(3, 0.125, Footprint(latency_ms=0.1, bundle_mb=2.25), note=""),
 )
 IMPORTANCES = ({"column": "tenure", "importance": 0.12, "sd": 0.01},)
 
@@ -88,6 +103,10 @@ def rendered(**records: Any) -> str:
         "| contract | one\\|year | 1,200 | 0.8000 (0.7500 to 0.8500) |",
         "| contract | two | 9 | fewer than 30 rows |",
         "| tenure | 0.1200 ± 0.0100 |",
+        "| metric | rows | model | version 3 | difference |",
+        "| roc_auc | all | 0.8400 | 0.8300 | +0.0100 (-0.0040 to +0.0240) |",
+        "12.5% of the predictions are others. A row takes 0.051 ms, 0.1 the champion; the bundle "
+        "has 1.5 MB, 2.25 the champion's.",
         "- Source: `churn.csv`, 7,043 rows, taken 2026-01-01T00:00:00+00:00",
         "- Split: 20% of the rows held out within classes, 5 folds",
         "| `charges` | numeric | 18.0 to 120.0 | may be missing |",
@@ -103,6 +122,13 @@ def test_what_does_not_apply_is_left_out() -> None:
     assert "## Decision" not in text
     assert "## Slices" not in text
     assert "\n\n\n" not in text
+
+
+def test_a_champion_that_is_not_comparable_is_named_with_the_reason() -> None:
+    silent = Comparison(3, None, None, note="it predicts other classes")
+    text = rendered(evaluation=replace(EVALUATION, champion=silent, measured=()))
+    assert "Version 3 is not comparable: it predicts other classes." in text
+    assert "## Beside the champion" not in rendered(evaluation=replace(EVALUATION, champion=None))
 
 
 def test_a_fixed_threshold_and_raw_probabilities_are_called_that() -> None:
