@@ -197,13 +197,13 @@ class ModelRegistry(RunLog):
     def version_of_run(self, name: str, run_id: str) -> RegistryVersion | None:
         """The version registered from a run, so that registering twice makes one version."""
         found = self.client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-        return _version(found[0]) if found else None
+        return version_record(found[0]) if found else None
 
     def version(self, name: str, number: int) -> RegistryVersion:
         from mlflow.exceptions import MlflowException
 
         try:
-            return _version(self.client.get_model_version(name, str(number)))
+            return version_record(self.client.get_model_version(name, str(number)))
         except MlflowException as error:
             raise RegistryError(f"MLflow holds no version {number} of {name}") from error
 
@@ -257,7 +257,7 @@ def _quieten() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
-def _version(found: Any) -> RegistryVersion:
+def version_record(found: Any) -> RegistryVersion:
     return RegistryVersion(
         name=found.name,
         version=int(found.version),
