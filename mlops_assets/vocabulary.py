@@ -45,6 +45,7 @@ PREDICTIONS_HAVE_NOT_DRIFTED = "predictions_have_not_drifted"
 REGISTRY_SENSOR = "champion_changed"
 TRUTH_SENSOR = "endpoint_strayed"
 RETENTION_JOB = "retention"
+RETENTION_OP = "remove_what_is_old"
 RETENTION_SCHEDULE = "retention_daily"
 
 STAGE_TAG = "mlops/stage"

@@ -65,7 +65,7 @@ def _run(settings: "Settings", experiment: "Experiment", *, apply: bool, verbose
                 jobs.definitions(settings, experiment),
                 names.RETENTION_JOB,
                 run_id=jobs.new_run_id(),
-                ops={names.RETENTION_JOB: {"config": config}},
+                ops={names.RETENTION_OP: {"config": config}},
                 listen=lambda _: None,
                 verbose=verbose,
             )

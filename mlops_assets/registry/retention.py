@@ -98,19 +98,18 @@ def _needed(versions: Iterable[Version], usage: Usage) -> dict[int, list[str]]:
         reasons.setdefault(number, []).append(f"has the alias {alias}")
     for number, words in usage.endpoints.items():
         reasons.setdefault(number, []).append(words)
-    good = {one.number for one in versions if not one.rolled_back}
     there = {one.number for one in versions}
+    good = {one.number for one in versions if not one.rolled_back}
     champion = usage.aliases.get(CHAMPION)
-    others = [number for number in reversed(usage.deployed) if number != champion]
-    if (before := _first(others, there)) is not None:
+    # The one that serves need not be the champion: a deployment may have been refused.
+    serving = {champion, *usage.deployed[-1:]}
+    before = next((n for n in reversed(usage.deployed) if n != champion and n in there), None)
+    last = next((n for n in reversed(usage.deployed) if n not in serving and n in good), None)
+    if before is not None:
         reasons.setdefault(before, []).append("was live before the champion")
-    if (last := _first(others, good)) not in (None, before):
-        reasons.setdefault(int(last or 0), []).append("the last good one before the champion")
+    if last is not None and last != before:
+        reasons.setdefault(last, []).append("the last good one before")
     return reasons
-
-
-def _first(numbers: Iterable[int], among: set[int]) -> int | None:
-    return next((number for number in numbers if number in among), None)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def build(experiments: Iterable[Experiment], in_use: InUse) -> dg.Definitions:
         return dg.Definitions()
 
     @dg.op(
-        name=names.RETENTION_JOB,
+        name=names.RETENTION_OP,
         pool=names.RETENTION_JOB,
         out=dg.Out(dg.Nothing),
         description="What goes, and why the rest stays, stands on the pages of the registered "

@@ -7,8 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mlops_assets.commands.rebuild import typed
+from mlops_assets.commands.rebuild import ReproductionError, typed
+from mlops_assets.commands.reproduction import Difference, Reproduction, reproduce
 from mlops_assets.experiment import loader
+from mlops_assets.features.sources.base import SourceError
+from mlops_assets.gateways.model_registry import RegistryError
 from mlops_assets_tests.commands.project import CHURN, Project
 
 pytestmark = pytest.mark.pipeline
@@ -60,6 +63,13 @@ def snapshot(project: Project) -> Path:
     return found
 
 
+def reproduced(project: Project, version: int = 1, tolerance: float = 1e-6) -> Reproduction:
+    experiment = loader.load(project.root / "configs" / "churn.yaml")
+    return reproduce(
+        project.settings, experiment, version, tolerance=tolerance, tell=lambda *_: None
+    )
+
+
 def edit(project: Project, statement: str) -> None:
     """Change MLflow's database behind everybody's back."""
     connection = sqlite3.connect(project.settings.home / "mlflow.db")
@@ -100,8 +110,19 @@ def test_parameters_that_were_edited_are_named_with_how_much_it_changes(project:
     assert found["golden"]["max_difference"] > 0.01
     (named,) = found["differences"]
     assert named == {"what": "parameter max_iter", "recorded": "3", "now": "30"}
-    tolerant = project.json("reproduce", "churn", "1", "--tolerance", "1", code=1)
-    assert tolerant["test"]["label_flips"] > 0, "another label is never within a tolerance"
+    tolerant = reproduced(project, tolerance=1.0)
+    assert tolerant.test.label_flips > 0
+    assert tolerant.verdict == "differs", "another label is never within a tolerance"
+
+
+def test_a_small_difference_is_within_the_tolerance_that_is_asked_for(project: Project) -> None:
+    """An iteration more or less moves probabilities, and with a fixed threshold few labels."""
+    rates = "key = 'learning_rate'"
+    edit(project, f"update params set value = value * 1.0000000001 where {rates}")
+    found = reproduced(project, tolerance=1e-3)
+    assert 0 < found.test.max_difference < 1e-3
+    assert found.verdict == "within tolerance"
+    assert reproduced(project, tolerance=0).verdict == "differs"
 
 
 def test_another_environment_is_told(project: Project) -> None:
@@ -110,10 +131,10 @@ def test_another_environment_is_told(project: Project) -> None:
         "update tags set value = replace(value, 'scikit-learn ', 'scikit-learn 0.') "
         "where key = 'mlops.environment'",
     )
-    found = project.json("reproduce", "churn", "1")
-    assert found["verdict"] == "exact"
-    (named,) = found["differences"]
-    assert (named["what"], named["recorded"]) == ("scikit-learn", f"0.{named['now']}")
+    found = reproduced(project)
+    assert found.verdict == "exact"
+    (named,) = found.differences
+    assert named == Difference("scikit-learn", f"0.{named.now}", named.now)
 
 
 def test_a_tampered_snapshot_is_found(project: Project) -> None:
@@ -128,38 +149,34 @@ def test_a_tampered_snapshot_is_found(project: Project) -> None:
 
 def test_a_lost_snapshot_is_taken_again_from_the_source(project: Project) -> None:
     snapshot(project).unlink()
-    found = project.json("reproduce", "churn", "1")
-    assert found["verdict"] == "exact"
-    assert found["data"].startswith("the source, read again")
+    found = reproduced(project)
+    assert found.verdict == "exact"
+    assert found.data.startswith("the source, read again")
 
 
 def test_a_source_that_changed_since_is_said(project: Project) -> None:
     snapshot(project).unlink()
     path = project.root / "configs" / "customers.csv"
     path.write_text(path.read_text() + "1,20.0,monthly,no\n")
-    said = project.mlops("reproduce", "churn", "1", code=1)
-    assert "is gone, and the source holds other data now" in said
-    assert "customers.csv has digest" in said
-
-
-def test_a_lost_source_is_said(project: Project) -> None:
-    snapshot(project).unlink()
-    (project.root / "configs" / "customers.csv").unlink()
-    said = project.mlops("reproduce", "churn", "1", code=1)
-    assert "customers.csv" in said
-    assert "Traceback" not in said
+    with pytest.raises(ReproductionError, match="is gone, and the source holds other data now"):
+        reproduced(project)
+    path.unlink()
+    with pytest.raises(SourceError, match=r"customers\.csv"):
+        reproduced(project)
 
 
 def test_versions_that_cannot_be_reproduced(project: Project) -> None:
-    assert "MLflow holds no version 9 of churn" in project.mlops("reproduce", "churn", "9", code=1)
+    with pytest.raises(RegistryError, match="MLflow holds no version 9 of churn"):
+        reproduced(project, 9)
     registry = project.registry
     run_id = registry.run_for("churn", "origin", "by hand", name="by hand")
     source = registry.version("churn", 1).source
     registry.register("churn", source=source, run_id=run_id, tags={})
-    said = project.mlops("reproduce", "churn", "2", code=1)
-    assert "was not registered by an experiment of ours" in said
+    with pytest.raises(ReproductionError, match="was not registered by an experiment of ours"):
+        reproduced(project, 2)
     registry.client.delete_run(registry.version("churn", 1).run_id)
-    assert "is gone from MLflow" in project.mlops("reproduce", "churn", "1", code=1)
+    with pytest.raises(ReproductionError, match="is gone from MLflow"):
+        reproduced(project)
 
 
 @pytest.mark.parametrize(

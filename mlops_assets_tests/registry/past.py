@@ -20,7 +20,7 @@ from mlops_assets.vocabulary import DAGSTER_RUN_TAG
 from mlops_assets_tests.builders import make_experiment
 
 TABLES = {"source": "snapshots", "features": "features", "training_set": "training_sets"}
-EACH_STUDY = 5
+EACH_STUDY = 3
 """Versions that share a study and a snapshot."""
 
 
