@@ -116,9 +116,12 @@ def test_parameters_that_were_edited_are_named_with_how_much_it_changes(project:
 
 
 def test_a_small_difference_is_within_the_tolerance_that_is_asked_for(project: Project) -> None:
-    """An iteration more or less moves probabilities, and with a fixed threshold few labels."""
-    rates = "key = 'learning_rate'"
-    edit(project, f"update params set value = value * 1.0000000001 where {rates}")
+    of_models = "select run_uuid from params where key = 'estimator'"
+    edit(
+        project,
+        "update params set value = value * 1.000001 where key = 'learning_rate' "
+        f"and run_uuid in ({of_models})",
+    )
     found = reproduced(project, tolerance=1e-3)
     assert 0 < found.test.max_difference < 1e-3
     assert found.verdict == "within tolerance"
