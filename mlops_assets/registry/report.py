@@ -10,7 +10,7 @@ from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.registry.removal import Plan
 from mlops_assets.registry.retention import Verdict
 
-MOST = 200
+MOST = 500
 """Rows of the table; those that go come first."""
 
 

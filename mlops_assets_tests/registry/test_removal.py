@@ -52,6 +52,7 @@ def small(tmp_path: Path, model_registry: ModelRegistry) -> Past:
     return builder.make(tmp_path, model_registry, "churn", 8, keep_versions=2, keep_days=4)
 
 
+@pytest.mark.pipeline
 class TestHundredsOfVersions:
     """One removal, looked at from many sides."""
 
