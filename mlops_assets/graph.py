@@ -9,6 +9,7 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import assets as deployment_assets
 from mlops_assets.deployment import checks as deployment_checks
+from mlops_assets.deployment import in_use as deployment_in_use
 from mlops_assets.deployment import sensors as deployment_sensors
 from mlops_assets.deployment.batch import assets as batch_assets
 from mlops_assets.experiment.model import Experiment
@@ -19,6 +20,7 @@ from mlops_assets.monitoring import checks as monitoring_checks
 from mlops_assets.monitoring import schedules as monitoring_schedules
 from mlops_assets.registry import assets as registry_assets
 from mlops_assets.registry import checks as registry_checks
+from mlops_assets.registry import schedules as registry_schedules
 from mlops_assets.registry import sensors as registry_sensors
 from mlops_assets.training import assets as training_assets
 from mlops_assets.training import schedules as training_schedules
@@ -44,8 +46,8 @@ def build_experiment(experiment: Experiment) -> dg.Definitions:
 
 
 def build_all(experiments: Iterable[Experiment], shared: dg.Definitions) -> dg.Definitions:
-    """Every experiment, the sensors that watch the registry and the endpoints for all of them, and
-    the schedules that judge what was served.
+    """Every experiment, the sensors that watch the registry and the endpoints for all of them,
+    the schedules that judge what was served, and the job that removes what is old.
 
     Args:
         experiments: with different names.
@@ -61,6 +63,7 @@ def build_all(experiments: Iterable[Experiment], shared: dg.Definitions) -> dg.D
         registry_sensors.build(found, jobs),
         deployment_sensors.build(found, deploying),
         monitoring_schedules.build(found),
+        registry_schedules.build(found, deployment_in_use.versions_in_use),
         shared,
     )
 

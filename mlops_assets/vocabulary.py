@@ -46,6 +46,9 @@ PREDICTIONS_HAVE_NOT_DRIFTED = "predictions_have_not_drifted"
 
 REGISTRY_SENSOR = "registry_changed"
 TRUTH_SENSOR = "endpoint_strayed"
+RETENTION_JOB = "retention"
+RETENTION_OP = "remove_what_is_old"
+RETENTION_SCHEDULE = "retention_daily"
 
 STAGE_TAG = "mlops/stage"
 EXPERIMENT_TAG = "mlops/experiment"
@@ -102,6 +105,13 @@ def deploying(instance: dg.DagsterInstance) -> dict[str, set[str]]:
         if experiment != run.job_name:
             found.setdefault(experiment, set()).add(run.run_id)
     return found
+
+
+def working_on(instance: dg.DagsterInstance, experiment: str) -> str | None:
+    """The run that trains or deploys the experiment, or waits to."""
+    jobs = (retrain_job(experiment), deploy_job(experiment))
+    runs = instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED]))
+    return next((run.run_id for run in runs if run.job_name in jobs), None)
 
 
 def deploy_config(experiment: Experiment, **knobs: Any) -> dg.RunConfig:

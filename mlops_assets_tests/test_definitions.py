@@ -97,7 +97,7 @@ def test_a_code_server_loads_them_without_any_variable_of_ours() -> None:
     jobs = set(re.findall(r"^Job: (\S+)", done.stdout, flags=re.MULTILINE))
     own = {f"{e.name}__{suffix}" for e in EXPERIMENTS for suffix in ("retrain", "deploy")}
     shared = {f"monitor_every_{experiment.monitoring.window}" for experiment in EXPERIMENTS}
-    assert jobs - {"__ASSET_JOB"} == own | shared
+    assert jobs - {"__ASSET_JOB"} == own | shared | {vocabulary.RETENTION_JOB}
 
 
 def test_loading_writes_nothing(tmp_path: Path) -> None:

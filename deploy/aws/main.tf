@@ -38,12 +38,17 @@ resource "aws_ecr_lifecycle_policy" "images" {
   for_each   = aws_ecr_repository.images
   repository = each.value.name
   policy = jsonencode({
-    rules = [{
+    rules = concat([{
       rulePriority = 1
       description  = "Images without a tag are left over from failed pushes."
       selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 14 }
       action       = { type = "expire" }
-    }]
+      }], [for count in var.keep_images == null ? [] : [var.keep_images] : {
+      rulePriority = 2
+      description  = "Only the newest are kept."
+      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = count }
+      action       = { type = "expire" }
+    }])
   })
 }
 

@@ -31,6 +31,17 @@ variable "prediction_log_days" {
   default     = 90
 }
 
+variable "keep_images" {
+  description = "Newest images that each repository keeps; null keeps all. ECR does not know which are in use."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.keep_images == null ? true : var.keep_images >= 20
+    error_message = "fewer than 20 may remove an image that is live."
+  }
+}
+
 variable "alarm_topic_arns" {
   description = "SNS topics that are told when an endpoint's alarm changes."
   type        = list(string)

@@ -24,8 +24,12 @@ class Spec(BaseModel):
 
     def fingerprint(self) -> str:
         """Twelve hex digits that change when, and only when, a value of the section changes."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        return digest_of(self.model_dump(mode="json"))
+
+
+def digest_of(values: Any) -> str:
+    """Twelve hex digits of plain values, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def discover(package: ModuleType, base: type[T]) -> tuple[type[T], ...]:

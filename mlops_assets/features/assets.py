@@ -108,7 +108,7 @@ def _features(experiment: Experiment) -> dg.AssetsDefinition:
         data_store: dg.ResourceParam[DataStore],
     ) -> Iterator[dg.MaterializeResult[FeatureTable]]:
         raw = data_store.read_table(source.url)
-        path = f"{experiment.name}/schemas/{_schema_fingerprint(experiment)}.json"
+        path = schema_path(experiment)
         if data_store.exists(path) and not config.infer_schema_again:
             schema = TableSchema.from_json(data_store.read_json(data_store.at(path)))
         else:
@@ -176,7 +176,7 @@ def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
                 allow_retries=False,
             )
         schema = TableSchema.from_json(features.schema)
-        frame = _labelled(data_store.read_table(features.url), schema)
+        frame = labelled(data_store.read_table(features.url), schema)
         try:
             divided = splits.split(
                 frame, spec, experiment.task, schema.inputs.names, keep=experiment.training.slices
@@ -219,11 +219,13 @@ def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
     return training_set
 
 
-def _schema_fingerprint(experiment: Experiment) -> str:
-    """Changes with what the YAML says of the columns, not with the data or where it is read."""
+def schema_path(experiment: Experiment) -> str:
+    """Where the table's schema is written down: it changes with what the YAML says of the columns,
+    not with the data or where it is read."""
     said = experiment.features.model_dump(mode="json", exclude={"source", "split"})
     canonical = json.dumps({**said, "task": experiment.task}, sort_keys=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    return f"{experiment.name}/schemas/{digest}.json"
 
 
 def storable(frame: "pd.DataFrame") -> "pd.DataFrame":
@@ -239,7 +241,8 @@ def storable(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.apply(stored)
 
 
-def _labelled(frame: "pd.DataFrame", schema: TableSchema) -> "pd.DataFrame":
+def labelled(frame: "pd.DataFrame", schema: TableSchema) -> "pd.DataFrame":
+    """The rows with their encoded label, missing where it is not known."""
     target = frame[schema.target]
     if schema.classes:
         codes = {label: float(code) for code, label in enumerate(schema.classes)}

@@ -5,6 +5,8 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +15,18 @@ if TYPE_CHECKING:
 
 class DataStoreError(Exception):
     """The store could not be read or written; the message names the path and the cause."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the store."""
+
+    path: str
+    """Below the root of the store."""
+    size: int
+    """Bytes."""
+    modified: datetime | None
+    """UTC; None where the store does not tell."""
 
 
 class DataStore:
@@ -74,6 +88,38 @@ class DataStore:
             raise DataStoreError(f"{url} cannot be listed: {error}") from error
         return sorted(name.removeprefix(prefix) for name in found)
 
+    def listed(self, path: str) -> list[StoredFile]:
+        """Every file under `path`, sorted, with its size and age; empty when there is none."""
+        url = self.at(path)
+        filesystem, root = self._locate(url)
+        try:
+            found = filesystem.find(root, detail=True) if filesystem.exists(root) else {}
+        except _faults(url) as error:
+            raise DataStoreError(f"{url} cannot be listed: {error}") from error
+        below = root.rstrip("/")
+        return [
+            StoredFile(f"{path}{name.removeprefix(below)}", int(info["size"]), _modified(info))
+            for name, info in sorted(found.items())
+        ]
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or leave it be when it is gone. Folders left empty go with it, but for
+        those of the first two levels, which somebody may be about to write to."""
+        url = self.at(path)
+        filesystem, place = self._locate(url)
+        try:
+            filesystem.rm_file(place)
+        except FileNotFoundError:
+            return
+        except _faults(url) as error:
+            raise DataStoreError(f"{url} cannot be removed: {error}") from error
+        if _is_s3(url):  # where folders are not there
+            return
+        with suppress(OSError):  # one holds other files
+            for _ in range(path.count("/") - 2):
+                place = place.rsplit("/", 1)[0]
+                filesystem.rmdir(place)
+
     def _locate(self, url: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
 
@@ -116,6 +162,13 @@ class DataStore:
             if isinstance(error, _faults(url)):
                 raise DataStoreError(f"{url} cannot be written: {error}") from error
             raise
+
+
+def _modified(info: dict[str, Any]) -> datetime | None:
+    told = info.get("LastModified", info.get("mtime"))
+    if isinstance(told, datetime):
+        return told.astimezone(UTC)
+    return None if told is None else datetime.fromtimestamp(float(told), UTC)
 
 
 def _is_s3(url: str) -> bool:

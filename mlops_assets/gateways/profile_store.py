@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.data_store import DataStore, StoredFile
 from mlops_assets.serving.recording import STAMP
 
 
@@ -21,6 +21,33 @@ class Increment:
     url: str
 
 
+PROFILES, PREDICTIONS = "profiles", "predictions"
+ENDINGS = {PROFILES: ".bin", PREDICTIONS: ".parquet"}
+
+
+@dataclass(frozen=True)
+class Flushed:
+    """A file an endpoint flushed, of whichever version and target."""
+
+    file: StoredFile
+    version: int
+    window: datetime
+    """Start of its window, UTC."""
+
+
+def flushed(store: DataStore, experiment: str) -> list[Flushed]:
+    """Every profile and every file of the prediction log of an experiment."""
+    found = []
+    for what, ending in ENDINGS.items():
+        top = f"{experiment}/{what}"
+        for file in store.listed(top):
+            version, _, name = file.path.removeprefix(f"{top}/").partition("/")
+            start = _window(name.partition("/")[2], ending)
+            if version.isdecimal() and start is not None:
+                found.append(Flushed(file, int(version), start))
+    return found
+
+
 class ProfileStore:
     """The profiles of all experiments on one data store."""
 
@@ -29,14 +56,14 @@ class ProfileStore:
 
     def url_for(self, experiment: str, version: int, target: str) -> str:
         """The folder an endpoint writes to."""
-        return self._store.at(_folder(experiment, "profiles", version, target))
+        return self._store.at(_folder(experiment, PROFILES, version, target))
 
     def increments(
         self, experiment: str, version: int, targets: Iterable[str], *, windows: int
     ) -> list[Increment]:
         """Files of the newest `windows` windows of all targets together, oldest first."""
-        folders = (_folder(experiment, "profiles", version, target) for target in targets)
-        found = _increments(self._store, folders, ".bin")
+        folders = (_folder(experiment, PROFILES, version, target) for target in targets)
+        found = _increments(self._store, folders, ENDINGS[PROFILES])
         newest = sorted({increment.window for increment in found})[-windows:]
         return [increment for increment in found if increment.window in newest]
 
@@ -49,7 +76,7 @@ class PredictionStore:
 
     def url_for(self, experiment: str, version: int, target: str) -> str:
         """The folder an endpoint writes to."""
-        return self._store.at(_folder(experiment, "predictions", version, target))
+        return self._store.at(_folder(experiment, PREDICTIONS, version, target))
 
     def increments(
         self,
@@ -62,8 +89,8 @@ class PredictionStore:
     ) -> list[Increment]:
         """Files of the windows of all targets that start at `since` or later and before `until`
         (both aware), oldest first."""
-        folders = (_folder(experiment, "predictions", version, target) for target in targets)
-        found = _increments(self._store, folders, ".parquet")
+        folders = (_folder(experiment, PREDICTIONS, version, target) for target in targets)
+        found = _increments(self._store, folders, ENDINGS[PREDICTIONS])
         return [increment for increment in found if since <= increment.window < until]
 
 

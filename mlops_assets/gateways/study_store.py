@@ -3,8 +3,9 @@ trial means."""
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote
@@ -80,6 +81,36 @@ class StudyStore:
 
         with self._storage("", writable=False) as storage:
             return tuple(sorted(optuna.get_all_study_names(storage)))
+
+    def changed(self, name: str) -> datetime:
+        """When the newest trial of a study began or ended, aware; the beginning of time when it
+        has none.
+
+        Raises:
+            StudyStoreError: there is no such study, or the store cannot be reached or read.
+        """
+        with self.read(name) as study:
+            trials = study.get_trials(deepcopy=False)
+        times = [t for one in trials for t in (one.datetime_start, one.datetime_complete) if t]
+        # Optuna writes times without a zone, in that of the machine.
+        return max(times).astimezone() if times else datetime.min.replace(tzinfo=UTC)
+
+    def remove(self, name: str) -> None:
+        """Remove a study, or leave it be when it is gone.
+
+        Raises:
+            StudyBusyError: another process holds it.
+            StudyStoreError: the store cannot be reached or read.
+        """
+        import optuna
+
+        with self._lock(name):
+            if self._folder is not None:
+                # The lock stays: another process may have opened it, and would hold another file.
+                _journal(self._folder, name).unlink(missing_ok=True)
+                return
+            with self._storage(name, writable=True) as storage, suppress(KeyError):
+                optuna.delete_study(study_name=name, storage=storage)
 
     def __str__(self) -> str:
         """The URL without its password."""

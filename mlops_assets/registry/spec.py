@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mlops_assets.experiment.spec import Spec
+from mlops_assets.experiment.spec import Spec, digest_of
 from mlops_assets.modeling.tasks import MetricName
 
 Rule = Literal["superior", "non_inferior", "not_proven_worse"]
@@ -107,9 +107,29 @@ class PromotionSpec(Spec):
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
+class RetentionSpec(Spec):
+    """What is kept of the past. Whatever is live, has an alias or may be rolled back to is kept
+    besides, however old it is."""
+
+    apply: bool = False
+    """Whether the daily job `retention` removes anything. Off, it says what it would remove."""
+    keep_versions: int = Field(default=20, ge=2)
+    """The newest versions that are kept, of any age."""
+    keep_days: int = Field(default=90, ge=1)
+    """Days for which every version, run, study, snapshot, training set and record is kept."""
+    keep_traffic_days: int = Field(default=90, ge=1)
+    """Days for which the profiles and the prediction log of kept versions are kept; the newest
+    windows, which drift is judged by, always are."""
+
+
 class RegistrySpec(Spec):
     """What a model must be to become a version, and the champion."""
 
     model_name: str | None = None
     """Name in the MLflow registry; by default the experiment's."""
     promotion: PromotionSpec = Field(default_factory=PromotionSpec)
+    retention: RetentionSpec = Field(default_factory=RetentionSpec)
+
+    def fingerprint(self) -> str:
+        """Of the gates: how long old versions are kept makes no asset stale."""
+        return digest_of(self.model_dump(mode="json", exclude={"retention"}))

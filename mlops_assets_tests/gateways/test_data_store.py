@@ -1,6 +1,7 @@
 """The data store on a folder, on S3, and on a disk that is full."""
 
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,19 @@ class DataStoreContract:
         store.write_json("latest.json", {"version": 1})
         url = store.write_json("latest.json", {"version": 2})
         assert store.read_json(url) == {"version": 2}
+
+    def test_files_are_listed_with_size_and_age_and_removed(self, store):
+        began = datetime.now(UTC) - timedelta(seconds=5)
+        for path in ("churn/profiles/7/w/1.bin", "churn/profiles/70/w/1.bin"):
+            store.write_bytes(path, b"four")
+        (found,) = store.listed("churn/profiles/7")
+        assert (found.path, found.size) == ("churn/profiles/7/w/1.bin", 4)
+        assert found.modified is not None
+        assert began < found.modified < datetime.now(UTC) + timedelta(seconds=5)
+        store.remove(found.path)
+        store.remove(found.path)
+        assert store.listed("churn/profiles/7") == store.listed("nothing") == []
+        assert [one.path for one in store.listed("churn")] == ["churn/profiles/70/w/1.bin"]
 
     def test_files_are_listed_below_a_folder_only(self, store):
         for path in ("p/1/b.bin", "p/1/a.bin", "p/10/c.bin", "q/d.bin"):

@@ -22,9 +22,9 @@ from mlops_assets.gateways.model_registry import (
     CHAMPION,
     ModelRegistry,
     RegistryError,
-    RegistryVersion,
 )
 from mlops_assets.gateways.records import Metric
+from mlops_assets.gateways.registered import RegistryVersion
 from mlops_assets.gateways.run_log import TrialRecord
 from mlops_assets.serving.runtimes.sklearn import TRUSTED
 from mlops_assets.vocabulary import DAGSTER_RUN_TAG

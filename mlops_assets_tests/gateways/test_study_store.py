@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -45,6 +46,26 @@ def test_a_study_is_kept(store):
     add(store, "churn/1", 2.0)
     with store.read("churn/1") as study:
         assert [t.value for t in study.trials] == [0.1 + 0.2, 2.0]
+
+
+def test_a_study_tells_when_it_changed_and_can_be_removed(store):
+    import optuna
+
+    began = datetime.now(UTC) - timedelta(seconds=5)
+    with store.open("churn/1", direction="minimize") as study:
+        study.add_trial(optuna.trial.create_trial(value=1.0))
+        assert store.changed("churn/1") > began
+        with pytest.raises(StudyBusyError, match="is being written by"):
+            store.remove("churn/1")
+    add(store, "churn/2", 2.0)
+    store.remove("churn/1")
+    store.remove("churn/1")
+    assert store.names() == ("churn/2",)
+    with store.open("empty", direction="minimize"):
+        pass
+    assert store.changed("empty") < began
+    with pytest.raises(StudyStoreError, match="there is no study 'churn/1'"):
+        store.changed("churn/1")
 
 
 def test_names_are_listed(store):
