@@ -29,7 +29,7 @@ from mlops_assets.modeling.folds import ROW, SPLIT, TEST, held_out_rows
 from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.modeling.threads import threads_for
 from mlops_assets.registry.checks import GATES
-from mlops_assets.registry.promotion import Decision, decide
+from mlops_assets.registry.promotion import Judged, decide
 from mlops_assets.registry.spec import PromotionSpec
 from mlops_assets.training.comparison import Resampling, changed_predictions, measure
 
@@ -93,7 +93,7 @@ def outcome(rows: pd.DataFrame, score: str, distance: float) -> Outcome:
 
 def decided(
     frame: pd.DataFrame, gain: float, *, policy: PromotionSpec, resamples: int, seed: int = 0
-) -> Decision:
+) -> Judged:
     """The decision on a candidate, made of the code that a run executes."""
     rows = held_out_rows(frame)
     candidate = outcome(rows, "candidate", apart(AUC + gain))

@@ -205,7 +205,9 @@ class TestExperiment:
 def test_the_sensor_watches_every_experiment(loaded: dg.Definitions) -> None:
     assert vocabulary.REGISTRY_SENSOR in names_of(loaded.sensors)
     (sensor,) = [s for s in loaded.sensors or () if s.name == vocabulary.REGISTRY_SENSOR]
-    assert {job.name for job in sensor.jobs} == {f"{e.name}__deploy" for e in EXPERIMENTS}
+    assert {job.name for job in sensor.jobs} == {
+        f"{e.name}__{job}" for e in EXPERIMENTS for job in ("deploy", "retrain")
+    }
 
 
 def test_every_asset_says_what_it_is(loaded: dg.Definitions) -> None:

@@ -58,6 +58,11 @@ def read(
             f"version {version} of {experiment.model_name} lacks the tags {', '.join(missing)}: it "
             "was not registered by an experiment of ours"
         )
+    if found.adopted:
+        raise ReproductionError(
+            f"version {version} of {experiment.model_name} was registered by somebody else: what "
+            "it was made from is not written down here"
+        )
     run = versions.run_record(registry, found.run_id)
     if run is None:
         raise ReproductionError(

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+EVALUATED_IN = "mlops.evaluated_in"
+"""The tag of a version that names the MLflow run with its evaluation and its bundle."""
+
 
 @dataclass(frozen=True)
 class RegistryVersion:
@@ -16,6 +19,17 @@ class RegistryVersion:
     tags: Mapping[str, str]
     created_ms: int
     """Unix time, milliseconds."""
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """MLflow's runs that hold what belongs to it: the one it was registered from, and the one
+        that evaluated it, with its bundle."""
+        return frozenset({self.run_id, self.tags.get(EVALUATED_IN, "")}) - {""}
+
+    @property
+    def adopted(self) -> bool:
+        """Whether somebody else registered it, and it was evaluated afterwards."""
+        return self.tags.get(EVALUATED_IN, self.run_id) != self.run_id
 
 
 @dataclass(frozen=True)

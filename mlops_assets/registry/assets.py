@@ -10,6 +10,7 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.decisions import THE_GATES, Decision
 from mlops_assets.gateways.model_registry import CHALLENGER, CHAMPION, ModelRegistry
 from mlops_assets.gateways.records import Evaluation, ModelVersion, TrainedModel
+from mlops_assets.gateways.registered import EVALUATED_IN
 from mlops_assets.registry import checks, promotion
 
 
@@ -56,6 +57,7 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
         tags = {
             "mlops.experiment": experiment.name,
             "mlops.dagster_run": context.run.run_id,
+            EVALUATED_IN: trained_model.run_id,
             "mlops.data_digest": trained_model.data_digest,
             "mlops.snapshot_digest": trained_model.snapshot_digest,
             "mlops.yaml_fingerprint": experiment.fingerprint(),

@@ -88,7 +88,7 @@ def plan(
     runs = [_run(one, run_tag) for one in old]
     goes = frozenset(retention.superfluous_runs(
         runs,
-        wanted=frozenset(one.run_id for one in stay),
+        wanted=frozenset(run for one in stay for run in one.runs),
         studies=frozenset(studies) - frozenset(name for name, gone in studies.items() if gone),
     ))  # fmt: skip
     return Plan(
@@ -165,7 +165,7 @@ def _version(one: RegistryVersion) -> Version:
     return Version(
         number=one.version,
         created=datetime.fromtimestamp(one.created_ms / 1000, UTC),
-        ours="mlops.bundle_uri" in one.tags,
+        ours="mlops.bundle_uri" in one.tags and not one.adopted,
         rolled_back="mlops.rolled_back" in one.tags,
     )
 

@@ -15,6 +15,7 @@ from mlops_assets.deployment.in_use import versions_in_use
 from mlops_assets.deployment.targets.base import TargetError
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
+from mlops_assets.gateways.registered import EVALUATED_IN
 from mlops_assets.gateways.study_locks import StudyStoreError
 from mlops_assets.gateways.study_store import StudyStore
 from mlops_assets.registry import removal, report, schedules
@@ -307,6 +308,19 @@ def test_a_run_that_another_model_was_registered_from_stays(small: Past) -> None
     removed(small, planned(small))
     assert 1 not in small.registered
     assert small.made[1].is_whole
+
+
+def test_what_others_registered_stays_with_the_run_that_evaluated_it(small: Past) -> None:
+    """Version 4 as if it were somebody else's: registered anew, from no run of ours."""
+    tags = {**small.registry.version("churn", 4).tags, EVALUATED_IN: small.made[4].run_id}
+    small.registry.client.delete_model_version("churn", "4")
+    number = small.registry.register("churn", source="runs:/x/model", run_id="x", tags=tags)
+    assert small.registry.version("churn", number).adopted
+    for newer in range(3):
+        small.registry.register("churn", source=f"runs:/{newer}/model", run_id="", tags=tags)
+    removed(small, planned(small))
+    assert number in small.registered
+    assert small.made[4].bundle.exists()
 
 
 def test_a_candidate_that_was_refused_goes_with_its_artifacts(small: Past) -> None:

@@ -127,7 +127,7 @@ def test_by_default_nothing_is_removed_and_staleness_is_left_alone():
     assert not usual.retention.apply
     longer = RegistrySpec(retention=RetentionSpec(apply=True, keep_days=400))
     assert longer.fingerprint() == usual.fingerprint()
-    assert RegistrySpec(floors={"roc_auc": 0.7}).fingerprint() != usual.fingerprint()
+    assert RegistrySpec(promotion={"approval": "manual"}).fingerprint() != usual.fingerprint()
 
 
 def test_runs_of_kept_versions_and_trials_of_kept_studies_stay():

@@ -1,6 +1,5 @@
 """What somebody else registered is made one of ours, or refused with the reason."""
 
-from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -45,8 +44,10 @@ def fitted(last: Any, labelled: Any, table: Any = None) -> Any:
 
 
 @pytest.fixture
-def registered(model_registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> Any:
+def registered(model_registry: ModelRegistry) -> Any:
     """Registers an estimator as a script does that knows MLflow alone."""
+
+    notebooks = model_registry.experiment_id("notebooks")
 
     def register(estimator: Any, **options: Any) -> int:
         options = {
@@ -56,7 +57,7 @@ def registered(model_registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -
         before = mlflow.get_tracking_uri()
         mlflow.set_tracking_uri(model_registry.tracking_uri)
         try:
-            with mlflow.start_run():
+            with mlflow.start_run(experiment_id=notebooks):
                 mlflow.sklearn.log_model(
                     estimator, name="model", registered_model_name="churn",
                     pip_requirements=[], **options,
@@ -67,7 +68,6 @@ def registered(model_registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -
         assert latest is not None
         return latest.version
 
-    monkeypatch.chdir(Path(model_registry.tracking_uri.removeprefix("sqlite:///")).parent)
     return register
 
 
