@@ -133,7 +133,9 @@ def test_a_bad_one_is_refused_with_the_reason_and_the_endpoint_untouched(live: P
     version = register(live, "noise")
     found = decided(live, version)
     assert found.outcome == "refused"
-    assert found.reason.startswith("meets_quality_floor: roc_auc 0.")
-    assert found.reason.endswith("at least 0.6 wanted")
+    floor, rule = found.reason.split("; ")
+    assert floor.startswith("meets_quality_floor: roc_auc 0.")
+    assert floor.endswith("at least 0.6 wanted")
+    assert rule.startswith("beats_champion: roc_auc may be worse by more than 0.5")
     assert live.registry.aliases("churn")[CHAMPION] != version
     assert live.json("predict", "churn")["version"] == before

@@ -199,7 +199,7 @@ def test_what_is_stored_without_pickle_predicts_the_same(
     train = train_rows(task)
     model = fitted(train, estimator, task=task, calibration=method).estimator
     runtime.save(model, tmp_path / "model.skops")
-    again = runtime._read(tmp_path / "model.skops")
+    again = runtime.read(tmp_path / "model.skops")
     asked = held_out_rows(task, seed=2)[FEATURES]
     assert (again.predict_proba(asked) == model.predict_proba(asked)).all()
 
