@@ -25,7 +25,7 @@ from mlops_assets_tests.endpoints import Place, ask
 from mlops_assets_tests.registry import past as builder
 from mlops_assets_tests.registry.past import EACH_STUDY, Past, files, study_name, table_digest
 
-MANY, FEW = 300, 8
+MANY, FEW = 200, 8
 LIVE, BEFORE = 40, 12
 """Versions of `churn` that an endpoint serves, and served before."""
 
