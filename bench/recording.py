@@ -122,9 +122,9 @@ def recorded(n: int, *, size: int, logged: bool) -> float:
 def plain(n: int) -> float:
     import pandas as pd
 
-    from mlops_assets.monitoring import views
+    from mlops_assets.monitoring import profiles
 
-    views.prepare()
+    profiles.prepare()
     from whylogs.core import DatasetProfile
 
     columns = rows(n)

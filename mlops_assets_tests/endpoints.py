@@ -22,7 +22,7 @@ from mlops_assets.deployment.targets.local import CANDIDATE, Local
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.gateways.wait import wait_until
-from mlops_assets.monitoring import views
+from mlops_assets.monitoring import profiles
 from mlops_assets.serving import endpoint
 from mlops_assets.serving.recording import Recording
 from mlops_assets_tests.builders import Built
@@ -97,8 +97,8 @@ class Place:
         """Rows in the profiles that have reached the store, by version."""
         rows: Counter[str] = Counter()
         for path in (self.root / "profiles").glob("*/*.bin"):
-            view = views.deserialize(path.read_bytes())
-            rows[view.metadata["version"]] += views.rows(view)
+            view = profiles.deserialize(path.read_bytes())
+            rows[view.metadata["version"]] += profiles.rows(view)
         return rows
 
     def clear(self) -> None:

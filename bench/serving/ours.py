@@ -7,7 +7,7 @@ from time import sleep
 from mlops_assets.deployment.supervision import SUPERVISOR
 from mlops_assets.deployment.targets.base import Release, TargetContext
 from mlops_assets.deployment.targets.local import Local
-from mlops_assets.monitoring import views
+from mlops_assets.monitoring import profiles
 from mlops_assets.serving import bundle, endpoint
 from mlops_assets.serving.endpoint import Desired
 from mlops_assets.serving.recording import Recording
@@ -28,8 +28,8 @@ def unrecorded(seat):
 def profiled_rows(seat):
     """How many rows are in the profiles that the endpoint left."""
     files = sorted(_profiles(seat).rglob("*.bin"))
-    found = [views.deserialize(path.read_bytes()) for path in files]
-    return views.rows(views.merge(found)) if found else 0
+    found = [profiles.deserialize(path.read_bytes()) for path in files]
+    return profiles.rows(profiles.merge(found)) if found else 0
 
 
 def _rendered(seat):

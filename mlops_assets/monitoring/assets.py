@@ -20,7 +20,7 @@ from mlops_assets.gateways.records import (
     ServingProfile,
     TrainingSet,
 )
-from mlops_assets.monitoring import views
+from mlops_assets.monitoring import profiles
 from mlops_assets.serving.bundle import REFERENCE_PROFILE
 
 
@@ -145,10 +145,10 @@ def _merge(store: DataStore, urls: list[str]) -> tuple[bytes | None, int, list[s
     found, unreadable = [], []
     for url in urls:
         try:
-            found.append(views.deserialize(store.read_bytes(url)))
+            found.append(profiles.deserialize(store.read_bytes(url)))
         except ValueError:
             unreadable.append(url)
     if not found:
         return None, 0, unreadable
-    merged = views.merge(found)
-    return views.serialize(merged), views.rows(merged), unreadable
+    merged = profiles.merge(found)
+    return profiles.serialize(merged), profiles.rows(merged), unreadable

@@ -10,9 +10,9 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.records import ServingProfile
 from mlops_assets.modeling.figures import as_markdown
-from mlops_assets.monitoring import drift, freshness, plots, profiles, views
+from mlops_assets.monitoring import distributions, drift, freshness, plots, profiles
 from mlops_assets.monitoring.assets import reference_path
-from mlops_assets.monitoring.profiles import Histogram
+from mlops_assets.monitoring.distributions import Histogram
 from mlops_assets.monitoring.spec import MonitoringSpec
 
 OUTPUTS = ("prediction", "probability")
@@ -109,8 +109,8 @@ def _histograms(
 ) -> tuple[Histogram, ...]:
     assert profile.url is not None  # noqa: S101
     reference = store.at(reference_path(experiment.name, profile.version))
-    then = views.deserialize(store.read_bytes(reference))
-    return profiles.histograms(then, views.deserialize(store.read_bytes(profile.url)))
+    then = profiles.deserialize(store.read_bytes(reference))
+    return distributions.histograms(then, profiles.deserialize(store.read_bytes(profile.url)))
 
 
 def _drift(

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from mlops_assets.monitoring.profiles import Histogram
+from mlops_assets.monitoring.distributions import Histogram
 from mlops_assets.monitoring.spec import DriftSpec
 
 

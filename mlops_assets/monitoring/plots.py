@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.modeling.figures import BLUE, RED, new_figure
+from mlops_assets.monitoring.distributions import Histogram
 from mlops_assets.monitoring.drift import ColumnDrift
-from mlops_assets.monitoring.profiles import Histogram
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

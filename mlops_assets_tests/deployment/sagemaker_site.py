@@ -18,7 +18,7 @@ from mlops_assets.deployment.releases import Fetched
 from mlops_assets.deployment.targets.base import Release, TargetContext
 from mlops_assets.deployment.targets.sagemaker import SageMaker
 from mlops_assets.gateways.data_store import DataStore
-from mlops_assets.monitoring import views
+from mlops_assets.monitoring import profiles
 from mlops_assets.serving.recording import Recording
 from mlops_assets_tests.builders import Built
 from mlops_assets_tests.contracts.target import TargetContract
@@ -124,8 +124,8 @@ class Site(Deployer):
         """Rows in the profiles that have reached the store, by version."""
         rows: Counter[str] = Counter()
         for path in self.store.files("profiles"):
-            view = views.deserialize(self.store.read_bytes(self.store.at(f"profiles/{path}")))
-            rows[view.metadata["version"]] += views.rows(view)
+            view = profiles.deserialize(self.store.read_bytes(self.store.at(f"profiles/{path}")))
+            rows[view.metadata["version"]] += profiles.rows(view)
         return rows
 
     def callers(self, built: Built) -> AbstractContextManager[Counter[str]]:

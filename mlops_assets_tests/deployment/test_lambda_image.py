@@ -10,7 +10,7 @@ import pytest
 
 from mlops_assets.deployment.rollout import RolloutError
 from mlops_assets.deployment.spec import RolloutSpec
-from mlops_assets.monitoring import views
+from mlops_assets.monitoring import profiles
 from mlops_assets.serving import bundle
 from mlops_assets.serving.client import Client
 from mlops_assets_tests.builders import Built
@@ -188,4 +188,4 @@ def _objects(cloud: Cloud, prefix: str) -> list[bytes]:
 
 
 def _rows(cloud: Cloud, prefix: str) -> int:
-    return sum(views.rows(views.deserialize(one)) for one in _objects(cloud, prefix))
+    return sum(profiles.rows(profiles.deserialize(one)) for one in _objects(cloud, prefix))

@@ -16,7 +16,7 @@ import pytest
 from mlops_assets.deployment import distributions
 from mlops_assets.deployment.aws_lambda import package as lambda_package
 from mlops_assets.deployment.distributions import PackageError, Platform
-from mlops_assets.monitoring import views
+from mlops_assets.monitoring import profiles
 from mlops_assets.serving import bundle
 from mlops_assets.serving.bundle import BundleError
 from mlops_assets.serving.client import Client
@@ -210,4 +210,4 @@ def test_our_client_speaks_to_its_url_and_its_profiles_arrive_in_s3(function, bu
     s3 = server.s3_client()
     found = s3.list_objects_v2(Bucket=CODE, Prefix="profiles/").get("Contents", [])
     read = [s3.get_object(Bucket=CODE, Key=one["Key"])["Body"].read() for one in found]
-    assert sum(views.rows(views.deserialize(one)) for one in read) > 0
+    assert sum(profiles.rows(profiles.deserialize(one)) for one in read) > 0

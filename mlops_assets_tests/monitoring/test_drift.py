@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_assets.monitoring import drift, plots, profiles, views
+from mlops_assets.monitoring import distributions, drift, plots, profiles
 from mlops_assets.monitoring.spec import DriftSpec
 from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.schema import Column, InputSchema
@@ -42,7 +42,7 @@ def rows(n, *, seed, shift=0.0, missing=0.0, plans=("basic", "plus", "pro")):
 def view(columns):
     profile = Profile(SCHEMA, when=datetime(2026, 1, 1, tzinfo=UTC))
     profile.track(columns, None)
-    return views.deserialize(profile.serialize())
+    return profiles.deserialize(profile.serialize())
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def reference():
 
 
 def judged(reference, columns):
-    return drift.judge(profiles.histograms(reference, view(columns)), DriftSpec())
+    return drift.judge(distributions.histograms(reference, view(columns)), DriftSpec())
 
 
 @given(COUNTS)
@@ -87,7 +87,7 @@ def test_a_shifted_column_is_named_first_and_alone(reference):
 def test_missing_values_are_a_bin_of_their_own(reference):
     verdicts = judged(reference, rows(1000, seed=1, missing=0.3))
     assert [v.column for v in verdicts if v.drifted] == ["charges"]
-    assert verdicts[0].moved.startswith(profiles.MISSING)
+    assert verdicts[0].moved.startswith(distributions.MISSING)
 
 
 def test_a_new_category_is_found(reference):
@@ -96,7 +96,7 @@ def test_a_new_category_is_found(reference):
     verdicts = judged(reference, columns)
     assert verdicts[0].column == "plan"
     assert verdicts[0].drifted
-    assert verdicts[0].moved.startswith(profiles.OTHER)
+    assert verdicts[0].moved.startswith(distributions.OTHER)
 
 
 def test_a_constant_that_changes_is_found(reference):
@@ -111,14 +111,14 @@ def test_a_column_that_turns_all_missing_is_found(reference):
 
 def test_histograms_count_every_row_of_both_sides(reference):
     current = view(rows(1000, seed=2, missing=0.1))
-    for histogram in profiles.histograms(reference, current):
+    for histogram in distributions.histograms(reference, current):
         assert sum(histogram.reference) == pytest.approx(20_000, rel=0.01)
         assert sum(histogram.current) == pytest.approx(1000, rel=0.01)
         assert len(histogram.bins) == len(histogram.reference) == len(histogram.current)
 
 
 def test_the_picture_shows_the_most_drifted_columns(reference):
-    histograms = profiles.histograms(reference, view(rows(1000, seed=1, shift=30.0)))
+    histograms = distributions.histograms(reference, view(rows(1000, seed=1, shift=30.0)))
     figure = plots.then_and_now(histograms, drift.judge(histograms, DriftSpec()), most=3)
     assert figure.axes[0].get_title() == "charges"
 
@@ -127,7 +127,7 @@ def test_a_value_that_most_rows_share_is_told_from_those_above_it(reference):
     heavy = {"visits": [0.0] * 900 + list(np.linspace(1, 10, 100))}
     then = view(rows(1000, seed=1) | heavy)
     now = view(rows(1000, seed=2) | {"visits": list(np.linspace(1, 10, 1000))})
-    (visits,) = [h for h in profiles.histograms(then, now) if h.column == "visits"]
+    (visits,) = [h for h in distributions.histograms(then, now) if h.column == "visits"]
     assert visits.bins[1] == "0"
     assert visits.reference[1] == pytest.approx(900, rel=0.02)
     assert visits.current[1] == 0

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mlops_assets.monitoring import views
+from mlops_assets.monitoring import profiles
 from mlops_assets.serving import aws_lambda
 from mlops_assets.serving.bundle import BundleError
 from mlops_assets.serving.recording import Recording
@@ -57,8 +57,8 @@ def rest_api(body: str):
 
 
 def rows_in(folder) -> int:
-    found = [views.deserialize(path.read_bytes()) for path in folder.rglob("*.bin")]
-    return sum(views.rows(view) for view in found)
+    found = [profiles.deserialize(path.read_bytes()) for path in folder.rglob("*.bin")]
+    return sum(profiles.rows(view) for view in found)
 
 
 @pytest.mark.parametrize("event", [function_url, rest_api])

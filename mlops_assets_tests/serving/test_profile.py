@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_assets.monitoring import views
+from mlops_assets.monitoring import profiles
 from mlops_assets.serving.contents import label
 from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.schema import Column, InputSchema
@@ -44,7 +44,7 @@ def by_whylogs(
     schema: InputSchema, *parts: tuple[dict[str, list[Any]], Scores | None]
 ) -> dict[str, Any]:
     """The columns of the profile that whylogs makes of the same rows."""
-    views.prepare()
+    profiles.prepare()
     from whylogs.core import DatasetProfile
 
     profile = DatasetProfile(dataset_timestamp=NOON)
@@ -89,7 +89,7 @@ def counted(column: Any) -> dict[str, Any]:
 
 
 def assert_same(schema: InputSchema, *parts: tuple[dict[str, list[Any]], Scores | None]) -> None:
-    ours = views.deserialize(profile_of(schema, *parts).serialize()).get_columns()
+    ours = profiles.deserialize(profile_of(schema, *parts).serialize()).get_columns()
     theirs = by_whylogs(schema, *parts)
     assert set(ours) == set(theirs)
     for name, column in ours.items():
@@ -169,7 +169,7 @@ def test_more_words_than_the_sketch_holds_keep_their_bounds() -> None:
     values = [f"w{k}" for k in rng.zipf(1.3, 50_000)]
     schema = InputSchema((Column("word", "categorical"),))
     parts = [({"word": values[start : start + 5000]}, None) for start in range(0, 50_000, 5000)]
-    view = views.deserialize(profile_of(schema, *parts).serialize())
+    view = profiles.deserialize(profile_of(schema, *parts).serialize())
     items = view.get_column("word").get_metric("frequent_items").strings
     assert {item.value for item in items[:5]} == {f"w{k}" for k in range(1, 6)}
     for item in items[:50]:
@@ -177,7 +177,7 @@ def test_more_words_than_the_sketch_holds_keep_their_bounds() -> None:
 
 
 def test_times_and_words_travel_with_it() -> None:
-    view = views.deserialize(profile_of(SCHEMA, (make_columns(5, seed=0), None)).serialize())
+    view = profiles.deserialize(profile_of(SCHEMA, (make_columns(5, seed=0), None)).serialize())
     assert view.dataset_timestamp == datetime(2026, 5, 3, 12, 30, 10, tzinfo=UTC)
     assert abs((view.creation_timestamp - datetime.now(UTC)).total_seconds()) < 60
     assert view.metadata == {"model": "churn", "version": "3"}
@@ -186,26 +186,26 @@ def test_times_and_words_travel_with_it() -> None:
 def test_the_bytes_are_the_messages_that_whylogs_writes() -> None:
     """Read and written again by whylogs, nothing is added, lost or moved."""
     content = profile_of(SCHEMA, (make_columns(300, seed=0), answers(300))).serialize()
-    ours = views.deserialize(content)
-    again = views.serialize(ours)
+    ours = profiles.deserialize(content)
+    again = profiles.serialize(ours)
     assert len(again) == len(content)
-    for name, column in views.deserialize(again).get_columns().items():
+    for name, column in profiles.deserialize(again).get_columns().items():
         assert counted(column) == counted(ours.get_column(name))
 
 
 def test_it_merges_with_what_whylogs_wrote() -> None:
-    views.prepare()
+    profiles.prepare()
     from whylogs.core import DatasetProfile
 
     columns = make_columns(400, seed=3)
     theirs = DatasetProfile(dataset_timestamp=NOON)
     theirs.track(pandas=pd.DataFrame(_table(SCHEMA, columns, answers(400))))
-    ours = views.deserialize(profile_of(SCHEMA, (make_columns(600, seed=4), None)).serialize())
+    ours = profiles.deserialize(profile_of(SCHEMA, (make_columns(600, seed=4), None)).serialize())
     for merged in (
-        views.merge([ours, views.deserialize(theirs.view().serialize())]),
-        views.merge([views.deserialize(theirs.view().serialize()), ours]),
+        profiles.merge([ours, profiles.deserialize(theirs.view().serialize())]),
+        profiles.merge([profiles.deserialize(theirs.view().serialize()), ours]),
     ):
-        assert views.rows(merged) == 1000
+        assert profiles.rows(merged) == 1000
         charges = merged.get_column("charges").to_summary_dict()
         both = [v for v in columns["charges"] + make_columns(600, seed=4)["charges"] if v]
         assert charges["distribution/mean"] == pytest.approx(np.mean(both))
@@ -216,11 +216,14 @@ def test_it_merges_with_what_whylogs_wrote() -> None:
 def test_merging_adds_rows_and_garbage_is_refused() -> None:
     parts = [profile_of(SCHEMA, (make_columns(n, seed=n), answers(n))) for n in (5, 7, 11)]
     assert [part.rows for part in parts] == [5, 7, 11]
-    assert views.rows(views.merge(views.deserialize(part.serialize()) for part in parts)) == 23
+    assert (
+        profiles.rows(profiles.merge(profiles.deserialize(part.serialize()) for part in parts))
+        == 23
+    )
     with pytest.raises(ValueError, match="no whylogs profile"):
-        views.deserialize(b"garbage")
+        profiles.deserialize(b"garbage")
     with pytest.raises(ValueError, match="no profile to merge"):
-        views.merge([])
+        profiles.merge([])
 
 
 def test_a_value_of_the_wrong_type_adds_nothing() -> None:
@@ -235,7 +238,7 @@ def test_a_value_of_the_wrong_type_adds_nothing() -> None:
 
 def test_words_that_are_no_unicode_are_tracked() -> None:
     profile = profile_of(WIDE, ({"number": [1.0], "flag": [None], "word": ["a\ud800"]}, None))
-    column = views.deserialize(profile.serialize()).get_column("word")
+    column = profiles.deserialize(profile.serialize()).get_column("word")
     assert [item.value for item in column.get_metric("frequent_items").strings] == ["a?"]
 
 

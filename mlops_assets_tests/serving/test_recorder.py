@@ -16,7 +16,7 @@ import fsspec
 import pytest
 from fsspec import AbstractFileSystem
 
-from mlops_assets.monitoring import views
+from mlops_assets.monitoring import profiles
 from mlops_assets.serving.bundle import Manifest
 from mlops_assets.serving.recorder import Recorder
 from mlops_assets.serving.recording import Bounds, Recording, window_start
@@ -78,10 +78,10 @@ def counts(folder):
     """Rows by window, as whylogs counts them in every column."""
     by_window = {}
     for path in files_of(folder):
-        by_window.setdefault(path.parent.name, []).append(views.deserialize(path.read_bytes()))
+        by_window.setdefault(path.parent.name, []).append(profiles.deserialize(path.read_bytes()))
     found = {}
     for window, parts in by_window.items():
-        merged = views.merge(parts)
+        merged = profiles.merge(parts)
         columns = merged.get_columns().values()
         (found[window],) = {column.get_metric("counts").n.value for column in columns}
     return found
@@ -314,7 +314,7 @@ def test_a_write_that_failed_only_seemingly_is_not_counted_twice(tmp_path):
         submit(recorder, 2, seed=index)
         time.sleep(0.02)
     recorder.close()
-    assert views.rows(views.merge(map(views.deserialize, taken.values()))) == 40
+    assert profiles.rows(profiles.merge(map(profiles.deserialize, taken.values()))) == 40
     assert recorder.flush_failures == 3
 
 
@@ -373,7 +373,7 @@ def test_any_fsspec_store_will_do(tmp_path):
     recorder.close()
     store = fsspec.filesystem("memory")
     (path,) = store.glob("/profiles/churn/20260503T120000Z/*.bin")
-    assert views.rows(views.deserialize(store.cat_file(path))) == 2
+    assert profiles.rows(profiles.deserialize(store.cat_file(path))) == 2
 
 
 @pytest.mark.peer
@@ -398,8 +398,8 @@ def test_s3_takes_profiles_and_log(tmp_path, monkeypatch):
         client = server.client()
         keys = [entry["Key"] for entry in client.list_objects_v2(Bucket="mlops")["Contents"]]
         bodies = {key: client.get_object(Bucket="mlops", Key=key)["Body"].read() for key in keys}
-    profiles = [views.deserialize(body) for key, body in bodies.items() if key.endswith(".bin")]
-    assert views.rows(views.merge(profiles)) == 5
+    profiles = [profiles.deserialize(body) for key, body in bodies.items() if key.endswith(".bin")]
+    assert profiles.rows(profiles.merge(profiles)) == 5
     assert recorder.logged_rows == 5
     assert any(key.startswith("predictions/20260503T120000Z/") for key in keys)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlops_assets.monitoring import profiles, views
+from mlops_assets.monitoring import distributions, profiles
 from mlops_assets.monitoring.drift import psi
 from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.schema import Column, InputSchema
@@ -16,11 +16,11 @@ def view(kind: Any, values: list[Any], *, name: str = "c") -> Any:
     schema = InputSchema((Column(name, kind),))
     profile = Profile(schema, when=datetime(2026, 1, 1, tzinfo=UTC))
     profile.track({name: values}, None)
-    return views.deserialize(profile.serialize())
+    return profiles.deserialize(profile.serialize())
 
 
-def histogram(kind: Any, then: list[Any], now: list[Any]) -> profiles.Histogram:
-    (found,) = profiles.histograms(view(kind, then), view(kind, now))
+def histogram(kind: Any, then: list[Any], now: list[Any]) -> distributions.Histogram:
+    (found,) = distributions.histograms(view(kind, then), view(kind, now))
     return found
 
 
@@ -31,7 +31,7 @@ def test_a_numeric_column_is_cut_at_its_deciles() -> None:
         tenths = [count for count in counts if count > 100]
         assert tenths == pytest.approx([500] * 10, rel=0.1)
         assert sum(counts) == pytest.approx(5001)
-    assert found.bins[-1] == profiles.MISSING
+    assert found.bins[-1] == distributions.MISSING
 
 
 def test_a_few_values_are_bins_of_their_own() -> None:
@@ -62,18 +62,18 @@ def test_the_most_frequent_categories_are_bins_and_the_rest_is_one() -> None:
     words = [f"w{k:02}" for k in range(30) for _ in range(60 - k)]
     found = histogram("categorical", words, words)
     assert found.bins[:20] == tuple(f"w{k:02}" for k in range(20))
-    assert found.bins[20:] == (profiles.OTHER, profiles.MISSING)
+    assert found.bins[20:] == (distributions.OTHER, distributions.MISSING)
     assert found.reference[20] == sum(60 - k for k in range(20, 30))
 
 
 def test_booleans_are_two_words() -> None:
     found = histogram("boolean", [True, False, None] * 10, [True] * 30)
-    assert set(found.bins) == {"true", "false", profiles.OTHER, profiles.MISSING}
+    assert set(found.bins) == {"true", "false", distributions.OTHER, distributions.MISSING}
     assert found.current[found.bins.index("true")] == 30
 
 
 def test_a_column_of_one_side_only_is_left_out() -> None:
-    assert profiles.histograms(view("numeric", [1.0]), view("numeric", [1.0], name="d")) == ()
+    assert distributions.histograms(view("numeric", [1.0]), view("numeric", [1.0], name="d")) == ()
 
 
 @pytest.mark.parametrize(("distinct", "skew"), [(30, 1.1), (3000, 0.0), (3000, 1.1)])
