@@ -209,7 +209,7 @@ def profiled(project) -> int:
 
     store = ProfileStore(kept.store(project.settings))
     version = project.record("churn", names.ENDPOINTS, "local").version
-    return len(store.increments("churn", version, ["local"], windows=24))
+    return len(store.increments("churn", version, ["local"]))
 
 
 def wait_for(condition, *, interval=0.2):

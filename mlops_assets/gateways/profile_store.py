@@ -4,7 +4,7 @@ Layout: `<experiment>/profiles/<version>/<target>/<window start>/<increment>.bin
 `predictions` and `.parquet` for the rows. Knows bytes and times, not what a file holds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -37,15 +37,7 @@ class Flushed:
 
 def flushed(store: DataStore, experiment: str) -> list[Flushed]:
     """Every profile and every file of the prediction log of an experiment."""
-    found = []
-    for what, ending in ENDINGS.items():
-        top = f"{experiment}/{what}"
-        for file in store.listed(top):
-            version, _, name = file.path.removeprefix(f"{top}/").partition("/")
-            start = _window(name.partition("/")[2], ending)
-            if version.isdecimal() and start is not None:
-                found.append(Flushed(file, int(version), start))
-    return found
+    return [file for what in ENDINGS for file in _flushed(store, experiment, what)]
 
 
 class ProfileStore:
@@ -58,14 +50,21 @@ class ProfileStore:
         """The folder an endpoint writes to."""
         return self._store.at(_folder(experiment, PROFILES, version, target))
 
-    def increments(
-        self, experiment: str, version: int, targets: Iterable[str], *, windows: int
-    ) -> list[Increment]:
-        """Files of the newest `windows` windows of all targets together, oldest first."""
+    def increments(self, experiment: str, version: int, targets: Iterable[str]) -> list[Increment]:
+        """Files of all targets together, oldest first."""
         folders = (_folder(experiment, PROFILES, version, target) for target in targets)
-        found = _increments(self._store, folders, ENDINGS[PROFILES])
-        newest = sorted({increment.window for increment in found})[-windows:]
-        return [increment for increment in found if increment.window in newest]
+        return _increments(self._store, folders, ENDINGS[PROFILES])
+
+    def starting_at(
+        self, experiment: str, starts: Collection[datetime]
+    ) -> dict[int, list[Increment]]:
+        """Files of the windows that start at one of `starts` (aware), by version, oldest first."""
+        found: dict[int, list[Increment]] = {}
+        for one in _flushed(self._store, experiment, PROFILES):
+            if one.window in starts:
+                increment = Increment(one.window, self._store.at(one.file.path))
+                found.setdefault(one.version, []).append(increment)
+        return {version: _in_order(files) for version, files in found.items()}
 
 
 class PredictionStore:
@@ -94,6 +93,25 @@ class PredictionStore:
         return [increment for increment in found if since <= increment.window < until]
 
 
+def reference_path(experiment: str, version: int) -> str:
+    """Where the reference profile of a version stands on the data store."""
+    return f"{experiment}/reference_profiles/{version}.bin"
+
+
+def importances_path(experiment: str, version: int) -> str:
+    """Where the importances of a version's columns stand beside it."""
+    return f"{experiment}/reference_profiles/{version}.importances.json"
+
+
+def _flushed(store: DataStore, experiment: str, what: str) -> Iterator[Flushed]:
+    top = f"{experiment}/{what}"
+    for file in store.listed(top):
+        version, _, name = file.path.removeprefix(f"{top}/").partition("/")
+        start = _window(name.partition("/")[2], ENDINGS[what])
+        if version.isdecimal() and start is not None:
+            yield Flushed(file, int(version), start)
+
+
 def _folder(experiment: str, what: str, version: int, target: str) -> str:
     return f"{experiment}/{what}/{version}/{target}"
 
@@ -105,7 +123,11 @@ def _increments(store: DataStore, folders: Iterable[str], ending: str) -> list[I
             start = _window(name, ending)
             if start is not None:
                 found.append(Increment(start, store.at(f"{folder}/{name}")))
-    return sorted(found, key=lambda increment: (increment.window, increment.url))
+    return _in_order(found)
+
+
+def _in_order(increments: Iterable[Increment]) -> list[Increment]:
+    return sorted(increments, key=lambda increment: (increment.window, increment.url))
 
 
 def _window(name: str, ending: str) -> datetime | None:

@@ -200,21 +200,41 @@ class ReferenceProfile:
 
 
 @dataclass(frozen=True)
-class ServingProfile:
-    """What the endpoints of one version saw and said lately, merged."""
+class ProfiledWindow:
+    """What all replicas of all targets profiled in one window, merged."""
 
-    url: str | None
-    """None when nothing was profiled."""
-    rows: int
+    start: str
+    """ISO 8601, UTC."""
     version: int
-    first: str | None
-    """Start of the oldest window in it, ISO 8601, UTC."""
-    last: str | None
-    """Start of the newest window in it."""
+    """That answered."""
+    rows: int
+    url: str
+
+
+@dataclass(frozen=True)
+class ServingProfile:
+    """What the endpoints of one version saw and said lately, window by window."""
+
+    version: int
+    windows: tuple[ProfiledWindow, ...]
+    """The newest ones that hold rows, oldest first."""
+    before: tuple[ProfiledWindow, ...]
+    """What these are compared with, when that is traffic of another day; of whichever version."""
     live_since: str
     """When the version took the traffic."""
     unreadable: tuple[str, ...]
     """Files that are no profile, left out."""
+    ahead: tuple[str, ...]
+    """Files of windows that have not begun, by this machine's clock; left out."""
+
+    @property
+    def rows(self) -> int:
+        return sum(window.rows for window in self.windows)
+
+    @property
+    def last(self) -> str | None:
+        """Start of the newest window."""
+        return self.windows[-1].start if self.windows else None
 
 
 @dataclass(frozen=True)

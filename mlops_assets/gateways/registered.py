@@ -7,6 +7,9 @@ from typing import Any
 EVALUATED_IN = "mlops.evaluated_in"
 """The tag of a version that names the MLflow run with its evaluation and its bundle."""
 
+IMPORTANCES = "importances.json"
+"""The artifact of such a run with the importance of each column."""
+
 
 @dataclass(frozen=True)
 class RegistryVersion:

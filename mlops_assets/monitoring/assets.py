@@ -1,6 +1,8 @@
 """The reference profile of a version, and what its endpoints profiled since."""
 
-from datetime import timedelta
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,25 +14,27 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import ModelRegistry
-from mlops_assets.gateways.profile_store import ProfileStore
+from mlops_assets.gateways.profile_store import (
+    ProfileStore,
+    importances_path,
+    reference_path,
+)
 from mlops_assets.gateways.records import (
     Endpoint,
     ModelVersion,
+    ProfiledWindow,
     ReferenceProfile,
     ServingProfile,
     TrainingSet,
 )
-from mlops_assets.monitoring import profiles
+from mlops_assets.gateways.registered import IMPORTANCES
+from mlops_assets.monitoring.spec import EARLIER
+from mlops_assets.monitoring.windows import collect
 from mlops_assets.serving.bundle import REFERENCE_PROFILE
 
 
 def build(experiment: Experiment) -> dg.Definitions:
     return dg.Definitions(assets=[_reference_profile(experiment), _serving_profile(experiment)])
-
-
-def reference_path(experiment: str, version: int) -> str:
-    """Where the reference profile of a version stands on the data store."""
-    return f"{experiment}/reference_profiles/{version}.bin"
 
 
 def _reference_profile(experiment: Experiment) -> dg.AssetsDefinition:
@@ -62,7 +66,12 @@ def _reference_profile(experiment: Experiment) -> dg.AssetsDefinition:
                     allow_retries=False,
                 )
             content = file.read_bytes()
+        # A version that was evaluated before importances were kept has none.
+        importances = model_registry.read_text(version.run_id, IMPORTANCES) or "{}"
         url = data_store.write_bytes(reference_path(experiment.name, version.version), content)
+        data_store.write_json(
+            importances_path(experiment.name, version.version), json.loads(importances)
+        )
         model_registry.tag_version(version.name, version.version, {"mlops.reference_profile": url})
         rows = training_set.train_rows + training_set.test_rows
         record = ReferenceProfile(url=url, rows=rows, version=version.version)
@@ -90,7 +99,7 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
         names.SERVING_PROFILE,
         kinds={"whylogs"},
         description=f"What the endpoints saw and said in the last {spec.lookback} "
-        f"{spec.window} windows with traffic, merged over targets and replicas.",
+        f"{spec.window} windows with traffic, each merged over targets and replicas.",
         code=spec.fingerprint(),
         ins={
             kind: dg.AssetIn(
@@ -107,48 +116,61 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
         live: list[Endpoint] = list(endpoints.values())
         version = max(endpoint.version for endpoint in live)
         current = [endpoint for endpoint in live if endpoint.version == version]
-        increments = ProfileStore(data_store).increments(
-            experiment.name, version, [e.target for e in current], windows=spec.lookback
+        found = _lately(
+            experiment, data_store, version, [e.target for e in current], now=datetime.now(UTC)
         )
-        merged, rows, unreadable = _merge(data_store, [i.url for i in increments])
-        for url in unreadable:
+        for url in found.unreadable:
             context.log.warning(f"{url} is no profile and was left out")
-        windows = [increment.window.isoformat() for increment in increments]
-        path = f"{experiment.name}/serving_profiles/{version}/{context.run.run_id}.bin"
-        profile = None if merged is None else data_store.write_bytes(path, merged)
-        record = ServingProfile(
-            url=profile,
-            rows=rows,
-            version=version,
-            first=windows[0] if windows else None,
-            last=windows[-1] if windows else None,
-            live_since=max(endpoint.since for endpoint in current),
-            unreadable=tuple(unreadable),
-        )
+        for url in found.ahead:
+            context.log.warning(f"{url} is of a window that has not begun: see to the clocks")
+        record = replace(found, live_since=max(endpoint.since for endpoint in current))
         return dg.MaterializeResult(
             value=record,
             metadata={
                 "version": version,
-                "rows": rows,
-                "files": len(increments),
-                "windows": len(set(windows)),
+                "rows": record.rows,
+                "windows": len(record.windows),
                 "newest_window": record.last or "none",
-                "unreadable_files": len(unreadable),
+                "unreadable_files": len(record.unreadable),
+                "files_ahead_of_time": len(record.ahead),
+                "rows_by_window": dg.MetadataValue.table(
+                    [dg.TableRecord({"window": w.start, "rows": w.rows}) for w in record.windows]
+                )
+                if record.windows
+                else "none",
             },
         )
 
     return serving_profile
 
 
-def _merge(store: DataStore, urls: list[str]) -> tuple[bytes | None, int, list[str]]:
-    """The merged profile, its rows, and the files that are none."""
-    found, unreadable = [], []
-    for url in urls:
-        try:
-            found.append(profiles.deserialize(store.read_bytes(url)))
-        except ValueError:
-            unreadable.append(url)
-    if not found:
-        return None, 0, unreadable
-    merged = profiles.merge(found)
-    return profiles.serialize(merged), profiles.rows(merged), unreadable
+def _lately(
+    experiment: Experiment,
+    store: DataStore,
+    version: int,
+    targets: list[str],
+    *,
+    now: datetime,
+) -> ServingProfile:
+    """The newest windows of a version, and those they are compared with."""
+    spec, flushed = experiment.monitoring, ProfileStore(store)
+    increments = flushed.increments(experiment.name, version, targets)
+    ahead = [each.url for each in increments if each.window > now]
+    begun = [each for each in increments if each.window <= now]
+    newest = sorted({each.window for each in begun})[-spec.lookback :]
+    lately = collect(
+        store, experiment.name, version, [each for each in begun if each.window in newest]
+    )
+    before: list[ProfiledWindow] = []
+    if earlier := EARLIER.get(spec.drift.against):
+        wanted = {window - earlier for window in newest}
+        for other, files in flushed.starting_at(experiment.name, wanted).items():
+            before += collect(store, experiment.name, other, files).windows
+    return ServingProfile(
+        version=version,
+        windows=lately.windows,
+        before=tuple(before),
+        live_since="",
+        unreadable=lately.unreadable,
+        ahead=tuple(ahead),
+    )

@@ -1,6 +1,7 @@
-"""Whether profiles arrive, and whether traffic and predictions look as they did in training."""
+"""Whether profiles arrive, and whether traffic and predictions look as they did before."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -10,10 +11,10 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.records import ServingProfile
 from mlops_assets.modeling.figures import as_markdown
-from mlops_assets.monitoring import distributions, drift, freshness, plots, profiles
-from mlops_assets.monitoring.assets import reference_path
-from mlops_assets.monitoring.distributions import Histogram
-from mlops_assets.monitoring.spec import MonitoringSpec
+from mlops_assets.monitoring import comparison, drift, freshness, plots
+from mlops_assets.monitoring.comparison import Compared, Judged
+from mlops_assets.monitoring.drift import ColumnAlarm
+from mlops_assets.monitoring.spec import DriftSpec, MonitoringSpec
 
 OUTPUTS = ("prediction", "probability")
 DRIFT = {
@@ -27,7 +28,7 @@ def build(experiment: Experiment) -> dg.Definitions:
 
 
 def _checks(experiment: Experiment) -> dg.AssetChecksDefinition:
-    """All checks of the profile in one step: they read the same two files."""
+    """All checks of the profile in one step: they read the same files."""
     spec = experiment.monitoring
     key = names.asset_key(experiment.name, names.SERVING_PROFILE)
     reference = names.asset_key(experiment.name, names.REFERENCE_PROFILE)
@@ -46,8 +47,10 @@ def _checks(experiment: Experiment) -> dg.AssetChecksDefinition:
                     name,
                     asset=key,
                     additional_deps=[reference],
-                    description=f"The {what} of the live version are distributed as in training: "
-                    f"population stability index of every column at most {spec.drift.threshold:g}.",
+                    description=f"The {what} are distributed as "
+                    f"{comparison.WORDS[spec.drift.against]}: no column differs in "
+                    f"{spec.drift.at_least} of {spec.drift.windows} windows, by a Jensen-Shannon "
+                    f"distance of {spec.drift.effect:g} or more and beyond what chance explains.",
                 )
                 for name, what in DRIFT.items()
             ),
@@ -64,15 +67,12 @@ def _checks(experiment: Experiment) -> dg.AssetChecksDefinition:
         asked = {check.name for check in context.selected_asset_check_keys}
         if names.PROFILE_IS_FRESH in asked:
             yield _freshness(serving_profile, spec, key)
-        found = None
-        for name, what in DRIFT.items():
-            if name not in asked:
-                continue
-            if serving_profile.url is None or serving_profile.rows < spec.drift.min_rows:
-                yield _not_judged(name, serving_profile, spec, key)
-                continue
-            found = found or _histograms(experiment, serving_profile, data_store)
-            yield _drift(name, what, found, serving_profile.rows, spec, key)
+        wanted = {name: what for name, what in DRIFT.items() if name in asked}
+        if not wanted:
+            return
+        compared = comparison.compare(experiment, serving_profile, data_store)
+        for name, what in wanted.items():
+            yield _drift(name, what, compared, spec.drift, key)
 
     return serving_profile_checks
 
@@ -90,45 +90,24 @@ def _freshness(
     )
 
 
-def _not_judged(
-    name: str, profile: ServingProfile, spec: MonitoringSpec, key: dg.AssetKey
-) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name=name,
-        asset_key=key,
-        passed=True,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"not judged: {profile.rows} rows, {spec.drift.min_rows} are needed "
-        "(monitoring.drift.min_rows)",
-        metadata={"rows": profile.rows, "judged": False},
-    )
-
-
-def _histograms(
-    experiment: Experiment, profile: ServingProfile, store: DataStore
-) -> tuple[Histogram, ...]:
-    assert profile.url is not None  # noqa: S101
-    reference = store.at(reference_path(experiment.name, profile.version))
-    then = profiles.deserialize(store.read_bytes(reference))
-    return distributions.histograms(then, profiles.deserialize(store.read_bytes(profile.url)))
-
-
 def _drift(
-    name: str,
-    what: str,
-    found: tuple[Histogram, ...],
-    rows: int,
-    spec: MonitoringSpec,
-    key: dg.AssetKey,
+    name: str, what: str, compared: Compared, spec: DriftSpec, key: dg.AssetKey
 ) -> dg.AssetCheckResult:
     outputs = name == names.PREDICTIONS_HAVE_NOT_DRIFTED
-    wanted = None if outputs else spec.drift.columns
-    histograms = tuple(
-        h
-        for h in found
-        if (h.column in OUTPUTS) == outputs and (wanted is None or h.column in wanted)
-    )
-    if not histograms:
+    wanted = None if outputs else spec.columns
+    windows = [
+        replace(
+            window,
+            columns=tuple(
+                c for c in window.columns if _is_judged(c.column, wanted, outputs=outputs)
+            ),
+        )
+        for window in compared.windows
+        if window.same_version or not outputs
+    ]
+    if not windows:
+        return _not_judged(name, compared, key)
+    if not windows[-1].columns:
         return dg.AssetCheckResult(
             check_name=name,
             asset_key=key,
@@ -136,34 +115,93 @@ def _drift(
             severity=dg.AssetCheckSeverity.WARN,
             description=f"no column to judge: {', '.join(wanted or ()) or what} in neither profile",
         )
-    verdicts = drift.judge(histograms, spec.drift)
-    drifted = [verdict for verdict in verdicts if verdict.drifted]
-    records = [
-        dg.TableRecord(
-            {"column": v.column, "psi": round(v.psi, 4), "drifted": v.drifted, "most": v.moved}
-        )
-        for v in verdicts
-    ]
-    pictures = as_markdown({"then and now": plots.then_and_now(histograms, verdicts)})
+    verdicts = [drift.judge(window.columns, spec) for window in windows]
+    alarms = drift.over_windows(verdicts, spec, compared.importances)
+    alarming = [alarm for alarm in alarms if alarm.alarming]
+    ranked = [alarm.newest.column for alarm in alarms]
+    pictures = {
+        "then and now": plots.then_and_now(windows[-1].columns, ranked),
+        "by window": plots.by_window([w.start for w in windows], verdicts, ranked, spec.effect),
+    }
     return dg.AssetCheckResult(
         check_name=name,
         asset_key=key,
-        passed=not drifted,
+        passed=not alarming,
         severity=dg.AssetCheckSeverity.WARN,
-        description=_summary(drifted, len(verdicts), rows, what),
+        description=_summary(alarms, windows[-1], spec, what),
         metadata={
-            "rows": rows,
+            "rows": windows[-1].rows,
             "judged": True,
-            "drifted_columns": len(drifted),
-            "largest_psi": verdicts[0].psi,
-            "columns": dg.MetadataValue.table(records),
-            "pictures": dg.MetadataValue.md(pictures),
+            "windows": len(windows),
+            "compared_with": spec.against,
+            "drifted_columns": len(alarming),
+            "largest_distance": max(alarm.newest.jensen_shannon for alarm in alarms),
+            "columns": dg.MetadataValue.table([_record(alarm) for alarm in alarms]),
+            "pictures": dg.MetadataValue.md(as_markdown(pictures)),
         },
     )
 
 
-def _summary(drifted: list[drift.ColumnDrift], columns: int, rows: int, what: str) -> str:
-    if not drifted:
-        return f"{columns} columns of {what} over {rows:,} rows are as in training"
-    first = ", ".join(f"{v.column} (PSI {v.psi:.2f}, {v.moved})" for v in drifted[:3])
-    return f"{len(drifted)} of {columns} columns of {what} drifted over {rows:,} rows: {first}"
+def _is_judged(column: str, wanted: tuple[str, ...] | None, *, outputs: bool) -> bool:
+    return (column in OUTPUTS) == outputs and (wanted is None or column in wanted)
+
+
+def _not_judged(name: str, compared: Compared, key: dg.AssetKey) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=key,
+        passed=True,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"not judged: {compared.note}",
+        metadata={"judged": False},
+    )
+
+
+def _record(alarm: ColumnAlarm) -> dg.TableRecord:
+    """A row of the ranked table; what does not apply is empty."""
+    newest = alarm.newest
+    shown = {
+        "column": newest.column,
+        "alarm": "yes" if alarm.alarming else "",
+        "windows": f"{alarm.times} of {alarm.of}",
+        "importance": alarm.importance,
+        "jensen_shannon": newest.jensen_shannon,
+        "psi": newest.psi,
+        "ks": newest.ks,
+        "wasserstein": newest.wasserstein,
+        "p_value": newest.p_value,
+        "q_value": newest.q_value,
+        "most_moved": newest.moved,
+    }
+    return dg.TableRecord(
+        {
+            name: ""
+            if value is None
+            else float(f"{value:.4g}")
+            if isinstance(value, float)
+            else value
+            for name, value in shown.items()
+        }
+    )
+
+
+def _summary(alarms: tuple[ColumnAlarm, ...], newest: Judged, spec: DriftSpec, what: str) -> str:
+    reference = comparison.WORDS[spec.against]
+    alarming = [alarm for alarm in alarms if alarm.alarming]
+    if alarming:
+        first = ", ".join(
+            f"{a.newest.column} ({a.newest.jensen_shannon:.2f}, {a.newest.moved})"
+            for a in alarming[:3]
+        )
+        return (
+            f"{len(alarming)} of {len(alarms)} columns of {what} differ from {reference} in "
+            f"{spec.at_least} or more of {alarms[0].of} windows: {first}"
+        )
+    seen = [alarm for alarm in alarms if alarm.newest.drifted]
+    if seen:
+        names_ = ", ".join(alarm.newest.column for alarm in seen[:3])
+        return (
+            f"no alarm yet: {names_} of {what} differ from {reference} in the newest window; "
+            f"{spec.at_least} of {spec.windows} windows are an alarm"
+        )
+    return f"{len(alarms)} columns of {what} over {newest.rows:,} rows are as {reference}"

@@ -1,4 +1,4 @@
-"""Distributions out of whylogs profiles: shares per bin, then and now, on the same bins.
+"""Distributions out of whylogs profiles: the same column then and now, as numbers.
 
 Reads the views of `monitoring.profiles`; only numbers leave this module.
 """
@@ -13,42 +13,87 @@ MISSING = "(missing)"
 OTHER = "(other)"
 _BINS = 10
 _VALUES = 20
+_POINTS = 256
 
 
 @dataclass(frozen=True)
-class Histogram:
+class Ranks:
+    """Two distribution functions of numbers, on the same points."""
+
+    points: tuple[float, ...]
+    """Ascending: quantiles of both samples, their ends, and the next float above each, so that a
+    step at a value that many rows share is seen whole."""
+    reference: tuple[float, ...]
+    """Share of the values that are there, below each point."""
+    current: tuple[float, ...]
+    """The same."""
+    rows: tuple[float, float]
+    """Values that are there: of the reference, and now."""
+    spread: float
+    """Standard deviation of the reference; 0 or NaN where it has none."""
+    error: float
+    """What both sketches together may be off in a share, at every point (99% confidence); 0 while
+    they still hold every value."""
+
+
+@dataclass(frozen=True)
+class Distributions:
     """One column in two profiles, counted on the same bins."""
 
     column: str
     bins: tuple[str, ...]
+    """The last one holds the missing values."""
     reference: tuple[float, ...]
     """Rows per bin."""
     current: tuple[float, ...]
     """Rows per bin."""
+    ranks: Ranks | None = None
+    """Of a column of numbers that both profiles hold values of."""
 
 
-def histograms(reference: Any, current: Any) -> tuple[Histogram, ...]:
+def compare(reference: Any, current: Any) -> tuple[Distributions, ...]:
     """Every column of the reference that the current profile holds too.
 
-    Numeric columns are cut at the deciles of the reference (of the KLL sketch: rank error about
-    1%) and at its ends; others at its most frequent values, with the rest as one bin. Missing
-    values are a bin.
+    Numeric columns are cut at the deciles of the reference and at its ends; others at its most
+    frequent values, with the rest as one bin. Missing values are a bin.
     """
     now = current.get_columns()
     return tuple(
-        _histogram(name, column, now[name])
+        _compared(name, column, now[name])
         for name, column in sorted(reference.get_columns().items())
         if name in now
     )
 
 
-def _histogram(name: str, reference: Any, current: Any) -> Histogram:
-    bins, count = _numeric(reference) if _kll(reference) else _words(reference)
-    return Histogram(name, (*bins, MISSING), count(reference), count(current))
+def _compared(name: str, reference: Any, current: Any) -> Distributions:
+    sketches = _kll(reference), _kll(current)
+    bins, count = _numeric(sketches[0]) if sketches[0] else _words(reference)
+    return Distributions(
+        name,
+        (*bins, MISSING),
+        count(reference),
+        count(current),
+        _ranks(reference, *sketches) if all(sketches) else None,
+    )
 
 
-def _numeric(reference: Any) -> tuple[list[str], Callable[[Any], tuple[float, ...]]]:
-    edges = _edges(_kll(reference))
+def _ranks(reference: Any, then: Any, now: Any) -> Ranks:
+    quantiles = [k / _POINTS for k in range(_POINTS + 1)]
+    values = {*then.get_quantiles(quantiles), *now.get_quantiles(quantiles)}
+    points = sorted(values | {math.nextafter(value, math.inf) for value in values})
+    # The last share is of everything above the last point.
+    return Ranks(
+        points=tuple(points),
+        reference=tuple(then.get_cdf(points)[:-1]),
+        current=tuple(now.get_cdf(points)[:-1]),
+        rows=(float(then.get_n()), float(now.get_n())),
+        spread=float(reference.get_metric("distribution").stddev),
+        error=sum(s.normalized_rank_error(False) for s in (then, now) if s.is_estimation_mode()),
+    )
+
+
+def _numeric(sketch: Any) -> tuple[list[str], Callable[[Any], tuple[float, ...]]]:
+    edges = _edges(sketch)
 
     def count(column: Any) -> tuple[float, ...]:
         missing, total = _missing(column)

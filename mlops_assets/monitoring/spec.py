@@ -1,26 +1,56 @@
 """The `monitoring` section: profile windows, the prediction log, freshness and drift."""
 
+from datetime import timedelta
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mlops_assets.experiment.spec import Spec
 from mlops_assets.serving.recording import Recording
 
 Window = Literal["minute", "hour", "day", "week"]
 
+Against = Literal["training", "previous", "day_before", "week_before", "year_before"]
+
+EARLIER: dict[Against, timedelta] = {
+    "day_before": timedelta(days=1),
+    "week_before": timedelta(weeks=1),
+    # Of whole weeks, so that a Monday is compared with a Monday.
+    "year_before": timedelta(weeks=52),
+}
+
 WINDOW_SECONDS: dict[Window, int] = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 
 
 class DriftSpec(Spec):
-    """When a column counts as drifted."""
+    """When a column counts as drifted, and when that is an alarm."""
 
-    threshold: float = Field(default=0.2, gt=0)
-    """Population stability index above which a column has drifted."""
+    effect: float = Field(default=0.1, ge=0.01, lt=1)
+    """Jensen-Shannon distance from the reference below which a difference does not matter, however
+    certain it is. 0.1 is a shift by about a quarter of a standard deviation."""
+    false_discovery_rate: float = Field(default=0.01, gt=0, le=0.2)
+    """Share of the columns called different that may be so by chance (Benjamini-Hochberg over all
+    columns of a window)."""
+    windows: int = Field(default=3, ge=1, le=100)
+    """The newest judged windows that are looked at together."""
+    at_least: int = Field(default=2, ge=1, le=100)
+    """In how many of them a column must have drifted."""
+    against: Against = "training"
+    """What a window is compared with: what the version saw at training time, the judged window
+    before, or the same hours a day, a week or 52 weeks earlier, whichever version answered."""
     min_rows: int = Field(default=200, ge=20)
-    """Rows a serving profile needs before it is judged."""
+    """Rows that a judged window holds at least: windows of fewer are judged together with those
+    before them."""
     columns: tuple[str, ...] | None = None
     """Columns to judge; by default every feature and the prediction."""
+
+    @model_validator(mode="after")
+    def _check_it_can_happen(self) -> "DriftSpec":
+        if self.at_least > self.windows:
+            raise ValueError(
+                f"at_least is {self.at_least}, more than the {self.windows} windows looked at"
+            )
+        return self
 
 
 class PredictionLogSpec(Spec):
@@ -38,7 +68,7 @@ class MonitoringSpec(Spec):
     window: Window = "hour"
     """Length of one profile window."""
     lookback: int = Field(default=24, ge=1, le=1000)
-    """How many of the newest windows are judged together."""
+    """How many of the newest windows with traffic are looked at."""
     max_age_windows: int = Field(default=2, ge=1)
     """`profile_is_fresh` fails when the newest profile is older than this many windows."""
     drift: DriftSpec = Field(default_factory=DriftSpec)

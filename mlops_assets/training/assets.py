@@ -1,5 +1,6 @@
 """The fitted model in MLflow with its serving bundle, and what the held-out rows say of it."""
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from mlops_assets.gateways.records import (
     TrainingSet,
     TunedHyperparameters,
 )
+from mlops_assets.gateways.registered import IMPORTANCES
 from mlops_assets.modeling.figures import as_markdown
 from mlops_assets.modeling.folds import SPLIT, TEST, TRAIN, held_out_rows
 from mlops_assets.modeling.metrics import estimate, stratified
@@ -238,6 +240,8 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
             figures = plots.evaluation_figures(task, outcome, training_set.classes, importances)
             model_registry.log_estimates(run_id, "test", metrics)
             model_registry.log_text(run_id, text, "model_card.md")
+            by_column = {each["column"]: each["importance"] for each in importances}
+            model_registry.log_text(run_id, json.dumps(by_column, indent=2), IMPORTANCES)
             for name, figure in figures.items():
                 model_registry.log_figure(run_id, figure, f"plots/{name}.png")
         primary = metrics[experiment.metric]

@@ -1,4 +1,4 @@
-"""Where profiles are found again: newest windows, all targets, one version."""
+"""Where profiles are found again: all targets, one version or one hour."""
 
 from datetime import UTC, datetime
 
@@ -22,7 +22,7 @@ def test_an_endpoint_writes_below_its_version_and_target(tmp_path):
     assert url == f"{tmp_path}/churn/profiles/3/local"
 
 
-def test_the_newest_windows_of_all_targets_are_found_oldest_first(tmp_path):
+def test_files_of_all_targets_are_found_oldest_first(tmp_path):
     store = store_with(
         tmp_path,
         "3/local/20260503T080000Z/1.bin",
@@ -31,18 +31,34 @@ def test_the_newest_windows_of_all_targets_are_found_oldest_first(tmp_path):
         "3/kubernetes/20260503T100000Z/4.bin",
         "2/local/20260503T110000Z/5.bin",
     )
-    found = store.increments("churn", 3, ["local", "kubernetes"], windows=2)
-    assert [i.window for i in found] == [at(9), at(10), at(10)]
-    assert {i.url.rsplit("/", 1)[1] for i in found} == {"2.bin", "3.bin", "4.bin"}
+    found = store.increments("churn", 3, ["local", "kubernetes"])
+    assert [i.window for i in found] == [at(8), at(9), at(10), at(10)]
+    names = [i.url.rsplit("/", 1)[1] for i in found]
+    assert names == ["1.bin", "2.bin", "4.bin", "3.bin"]
+
+
+def test_windows_of_another_day_are_found_whichever_version_answered(tmp_path):
+    store = store_with(
+        tmp_path,
+        "3/local/20260503T080000Z/1.bin",
+        "2/local/20260503T090000Z/2.bin",
+        "2/kubernetes/20260503T080000Z/3.bin",
+        "2/local/20260503T080000Z/old/4.bin",
+    )
+    found = store.starting_at("churn", {at(8)})
+    assert {version: [i.url[-5:] for i in files] for version, files in found.items()} == {
+        2: ["3.bin"],
+        3: ["1.bin"],
+    }
 
 
 def test_without_traffic_there_is_nothing(tmp_path):
-    assert store_with(tmp_path).increments("churn", 3, ["local"], windows=24) == []
+    assert store_with(tmp_path).increments("churn", 3, ["local"]) == []
 
 
 def test_files_under_way_are_left_alone(tmp_path):
     store = store_with(tmp_path, "3/local/20260503T080000Z/1.bin.ab12.partial")
-    assert store.increments("churn", 3, ["local"], windows=24) == []
+    assert store.increments("churn", 3, ["local"]) == []
 
 
 def test_files_that_are_nobodys_increment_are_left_alone(tmp_path):
@@ -54,7 +70,7 @@ def test_files_that_are_nobodys_increment_are_left_alone(tmp_path):
         "3/local/20260503T080000Z/old/3.bin",
         "3/local/20260503T080000Z/4.bin",
     )
-    (only,) = store.increments("churn", 3, ["local"], windows=24)
+    (only,) = store.increments("churn", 3, ["local"])
     assert only.url.endswith("/20260503T080000Z/4.bin")
 
 

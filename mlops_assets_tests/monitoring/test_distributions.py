@@ -19,8 +19,8 @@ def view(kind: Any, values: list[Any], *, name: str = "c") -> Any:
     return profiles.deserialize(profile.serialize())
 
 
-def histogram(kind: Any, then: list[Any], now: list[Any]) -> distributions.Histogram:
-    (found,) = distributions.histograms(view(kind, then), view(kind, now))
+def histogram(kind: Any, then: list[Any], now: list[Any]) -> distributions.Distributions:
+    (found,) = distributions.compare(view(kind, then), view(kind, now))
     return found
 
 
@@ -73,7 +73,7 @@ def test_booleans_are_two_words() -> None:
 
 
 def test_a_column_of_one_side_only_is_left_out() -> None:
-    assert distributions.histograms(view("numeric", [1.0]), view("numeric", [1.0], name="d")) == ()
+    assert distributions.compare(view("numeric", [1.0]), view("numeric", [1.0], name="d")) == ()
 
 
 @pytest.mark.parametrize(("distinct", "skew"), [(30, 1.1), (3000, 0.0), (3000, 1.1)])

@@ -398,8 +398,8 @@ def test_s3_takes_profiles_and_log(tmp_path, monkeypatch):
         client = server.client()
         keys = [entry["Key"] for entry in client.list_objects_v2(Bucket="mlops")["Contents"]]
         bodies = {key: client.get_object(Bucket="mlops", Key=key)["Body"].read() for key in keys}
-    profiles = [profiles.deserialize(body) for key, body in bodies.items() if key.endswith(".bin")]
-    assert profiles.rows(profiles.merge(profiles)) == 5
+    written = [profiles.deserialize(body) for key, body in bodies.items() if key.endswith(".bin")]
+    assert profiles.rows(profiles.merge(written)) == 5
     assert recorder.logged_rows == 5
     assert any(key.startswith("predictions/20260503T120000Z/") for key in keys)
 

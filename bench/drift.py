@@ -1,0 +1,191 @@
+"""How often the drift check is wrong: `python bench/drift.py --workers 2`.
+
+Windows go through what traffic goes through: the endpoints' own profiles, the merged reference,
+distributions, and the verdicts of `monitoring.drift` at the default settings.
+
+- `same`: reference and windows are samples of one distribution (`--bootstrap`: the windows are
+  drawn from the rows of the reference). Whatever alarms is a false alarm.
+- `shifted`: one column of 20 lies half a standard deviation higher. How often it is found, and
+  named first, after one window and after two.
+
+Columns are in turns normal, lognormal, counts with many zeros, a few categories, many categories
+of a long tail, and normal with a tenth of the values missing.
+"""
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from mlops_assets.monitoring import distributions, drift, profiles
+from mlops_assets.monitoring.drift import ColumnAlarm, ColumnDrift
+from mlops_assets.monitoring.spec import DriftSpec
+from mlops_assets.serving.contents import Contents
+from mlops_assets.serving.profile import Profile
+from mlops_assets.serving.schema import InputSchema
+
+REFERENCE_ROWS = 20_000
+WORST_FALSE, LEAST_FOUND = 0.01, 0.95
+SHIFT = 0.5
+WHEN = datetime(2026, 1, 1, tzinfo=UTC)
+TAIL = 1 / np.arange(1, 301) ** 1.1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One kind of traffic."""
+
+    rows: int
+    columns: int
+    shift: float = 0.0
+
+
+SETTINGS = (
+    *(Setting(rows, columns) for columns in (10, 50, 200) for rows in (500, 2000, 10_000, 50_000)),
+    Setting(1000, 20, SHIFT),
+)
+
+
+def column(kind: int, rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Words are the numbers of their categories."""
+    match kind % 6:
+        case 0:
+            return rng.normal(size=rows)
+        case 1:
+            return rng.lognormal(sigma=1.0, size=rows)
+        case 2:
+            return rng.poisson(0.7, rows).astype(float)
+        case 3:
+            return rng.choice(4, rows, p=[0.5, 0.3, 0.15, 0.05])
+        case 4:
+            return rng.choice(len(TAIL), rows, p=TAIL / TAIL.sum())
+        case _:
+            values = rng.normal(size=rows)
+            values[rng.random(rows) < 0.1] = np.nan
+            return values
+
+
+def view(columns: list[np.ndarray]) -> Any:
+    """What monitoring reads of an endpoint that saw these columns."""
+    profile = Profile(InputSchema(()), when=WHEN)
+    contents = {f"c{k:03}": _content(values) for k, values in enumerate(columns)}
+    profile.add(Contents(len(columns[0]), contents))
+    return profiles.deserialize(profile.serialize())
+
+
+def _content(values: np.ndarray) -> Any:
+    if values.dtype.kind == "f":
+        return values
+    found, times = np.unique(values, return_counts=True)
+    return Counter({f"v{k}": int(n) for k, n in zip(found, times, strict=True)})
+
+
+@cache
+def reference(columns: int, seed: int) -> tuple[list[np.ndarray], Any]:
+    rng = np.random.default_rng((1, columns, seed))
+    made = [column(kind, REFERENCE_ROWS, rng) for kind in range(columns)]
+    return made, view(made)
+
+
+def judged(
+    setting: Setting, spec: DriftSpec, *, trial: int, bootstrap: bool
+) -> list[list[ColumnDrift]]:
+    """As many windows as are looked at together."""
+    # A few references: what one of them happens to be must not decide.
+    rows, then = reference(setting.columns, trial % 5)
+    rng = np.random.default_rng((2, setting.columns, setting.rows, trial))
+    windows = []
+    for _ in range(spec.windows):
+        if bootstrap:
+            chosen = rng.integers(0, REFERENCE_ROWS, setting.rows)
+            made = [values[chosen] for values in rows]
+        else:
+            made = [column(kind, setting.rows, rng) for kind in range(setting.columns)]
+        made[0] = made[0] + setting.shift
+        windows.append(list(drift.judge(distributions.compare(then, view(made)), spec)))
+    return windows
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one trial showed."""
+
+    windows: int
+    with_drift: int
+    """Windows in which some column drifted, whatever the others say."""
+    alarmed: bool
+    """After all windows."""
+    found: tuple[bool, bool]
+    """Whether the shifted column drifted, and was first, in the first window; and alarmed, first
+    and alone, after two."""
+
+
+def trial(number: int, *, setting: Setting, spec: DriftSpec, bootstrap: bool) -> Outcome:
+    windows = judged(setting, spec, trial=number, bootstrap=bootstrap)
+    alarms = drift.over_windows(windows, spec)
+    one = drift.over_windows(windows[:1], spec)[0].newest
+    two = drift.over_windows(windows[:2], spec)
+    return Outcome(
+        len(windows),
+        sum(any(each.drifted for each in window) for window in windows),
+        any(each.alarming for each in alarms),
+        (one.drifted and one.column == "c000", _alone(two)),
+    )
+
+
+def _alone(alarms: tuple[ColumnAlarm, ...]) -> bool:
+    return [each.newest.column for each in alarms if each.alarming] == ["c000"]
+
+
+def table(arguments: argparse.Namespace) -> Iterator[str]:
+    """A line of Markdown per setting, as soon as it is known."""
+    spec = DriftSpec()
+    yield "| traffic | rows | columns | windows with a drifted column | alarms | |"
+    yield "|---|---|---|---|---|---|"
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        for setting in SETTINGS:
+            ask = partial(trial, setting=setting, spec=spec, bootstrap=arguments.bootstrap)
+            found = list(pool.map(ask, range(arguments.trials), chunksize=5))
+            yield _line(setting, found)
+
+
+def _line(setting: Setting, found: list[Outcome]) -> str:
+    windows = sum(each.windows for each in found)
+    shown = f"{setting.rows:,} | {setting.columns}"
+    if setting.shift:
+        one, two = (sum(each.found[k] for each in found) / len(found) for k in (0, 1))
+        passed = two >= LEAST_FOUND
+        return (
+            f"| shifted | {shown} | the right one first in {one:.1%} of first windows | the right "
+            f"one alone in {two:.1%} after two | {'PASS' if passed else 'FAIL'} |"
+        )
+    single = sum(each.with_drift for each in found)
+    alarms = sum(each.alarmed for each in found)
+    passed = single / windows <= WORST_FALSE
+    return (
+        f"| same | {shown} | {single} of {windows} | {alarms} of {len(found)} | "
+        f"{'PASS' if passed else 'FAIL'} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=100, help="of each kind, three windows each")
+    parser.add_argument("--bootstrap", action="store_true")
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    for line in table(arguments):
+        print(line, flush=True)
+    print(f"\n{arguments.trials} of each, {time.perf_counter() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What is judged: the newest windows of traffic, each beside what it is compared with."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_assets.experiment.model import Experiment
+from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.profile_store import importances_path, reference_path
+from mlops_assets.gateways.records import ProfiledWindow, ServingProfile
+from mlops_assets.monitoring import distributions, profiles
+from mlops_assets.monitoring.distributions import Distributions
+from mlops_assets.monitoring.spec import EARLIER, Against, DriftSpec
+from mlops_assets.monitoring.windows import judged, same_hours
+
+WORDS: dict[Against, str] = {
+    "training": "in training",
+    "previous": "in the window before",
+    "day_before": "at the same hours the day before",
+    "week_before": "at the same hours the week before",
+    "year_before": "at the same hours 52 weeks before",
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One window of traffic, or several that are judged as one."""
+
+    start: str
+    """Of the first, ISO 8601, UTC."""
+    rows: int
+    columns: tuple[Distributions, ...]
+    same_version: bool
+    """Whether the version that is compared with is the one that answered: with another one,
+    predictions differ for that reason."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Everything drift is judged by."""
+
+    windows: tuple[Judged, ...]
+    """Oldest first."""
+    importances: dict[str, float]
+    """Of the columns of the version; empty when they are not known."""
+    note: str
+    """Why there is no window, or none more."""
+
+
+def compare(experiment: Experiment, profile: ServingProfile, store: DataStore) -> Compared:
+    """Read the windows that count, and what they are compared with."""
+    spec = experiment.monitoring.drift
+    windows = tuple(_windows(experiment, profile, store))
+    path = importances_path(experiment.name, profile.version)
+    importances = store.read_json(store.at(path)) if store.exists(path) else {}
+    return Compared(windows, importances, _note(profile, spec, windows))
+
+
+def _windows(experiment: Experiment, profile: ServingProfile, store: DataStore) -> Iterator[Judged]:
+    spec = experiment.monitoring.drift
+    chained = spec.against == "previous"
+    units = judged(profile.windows, min_rows=spec.min_rows, most=spec.windows + chained)
+    trained: Any = None
+    if units and spec.against == "training":
+        url = store.at(reference_path(experiment.name, profile.version))
+        trained = profiles.deserialize(store.read_bytes(url))
+    for number, unit in enumerate(units):
+        others: tuple[ProfiledWindow, ...] = ()
+        if chained:
+            others = units[number - 1] if number else ()
+        elif earlier := EARLIER.get(spec.against):
+            others = same_hours(unit, profile.before, earlier)
+        reference = trained or _view(store, others)
+        if reference is None or (others and _rows(others) < spec.min_rows):
+            continue
+        yield Judged(
+            unit[0].start,
+            _rows(unit),
+            distributions.compare(reference, _view(store, unit)),
+            all(other.version == profile.version for other in others),
+        )
+
+
+def _view(store: DataStore, windows: Iterable[ProfiledWindow]) -> Any:
+    found = [profiles.deserialize(store.read_bytes(window.url)) for window in windows]
+    return profiles.merge(found) if found else None
+
+
+def _rows(windows: Iterable[ProfiledWindow]) -> int:
+    return sum(window.rows for window in windows)
+
+
+def _note(profile: ServingProfile, spec: DriftSpec, windows: tuple[Judged, ...]) -> str:
+    if windows:
+        return "another version answered then"
+    if profile.rows < spec.min_rows:
+        return f"{profile.rows} rows, {spec.min_rows} are needed (monitoring.drift.min_rows)"
+    return f"fewer than {spec.min_rows} rows {WORDS[spec.against]} (monitoring.drift.against)"

@@ -1,0 +1,100 @@
+"""Windows of traffic: each merged once, from whatever replicas and targets flushed."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.profile_store import Increment
+from mlops_assets.gateways.records import ProfiledWindow
+from mlops_assets.monitoring import profiles
+from mlops_assets.serving.recording import STAMP
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was found in some windows."""
+
+    windows: tuple[ProfiledWindow, ...]
+    """Those that hold rows, oldest first."""
+    unreadable: tuple[str, ...]
+    """Files that are no profile."""
+
+
+def collect(
+    store: DataStore, experiment: str, version: int, increments: Iterable[Increment]
+) -> Collected:
+    """Merge every window whose files are not yet merged, as they are now.
+
+    A window is merged anew when a file comes late. Files of equal content count once: an endpoint
+    may have sent one again that had arrived.
+
+    Args:
+        store: where the files are, and the merged ones go.
+        experiment: whose.
+        version: that all the files are of.
+        increments: by window.
+    """
+    windows, unreadable = [], []
+    for start, files in groupby(increments, key=lambda increment: increment.window):
+        merged = _merged(store, experiment, version, start, sorted(file.url for file in files))
+        unreadable += merged["unreadable"]
+        if merged["rows"]:
+            url = store.at(merged["path"])
+            windows.append(ProfiledWindow(start.isoformat(), version, merged["rows"], url))
+    return Collected(tuple(windows), tuple(unreadable))
+
+
+def _merged(
+    store: DataStore, experiment: str, version: int, start: datetime, urls: list[str]
+) -> dict[str, Any]:
+    names = "\n".join(url.removeprefix(store.url) for url in urls)
+    digest = hashlib.sha256(names.encode()).hexdigest()[:12]
+    path = f"{experiment}/serving_profiles/{version}/{start:{STAMP}}-{digest}"
+    if store.exists(f"{path}.json"):
+        known: dict[str, Any] = store.read_json(store.at(f"{path}.json"))
+        return known
+    found, unreadable = {}, []
+    for url in urls:
+        content = store.read_bytes(url)
+        try:
+            found[hashlib.sha256(content).digest()] = profiles.deserialize(content)
+        except ValueError:
+            unreadable.append(url)
+    rows = 0
+    if found:
+        view = profiles.merge(found.values())
+        rows = profiles.rows(view)
+        store.write_bytes(f"{path}.bin", profiles.serialize(view))
+    # Last: with it the window counts as merged.
+    made = {"path": f"{path}.bin", "rows": rows, "unreadable": unreadable}
+    store.write_json(f"{path}.json", made)
+    return made
+
+
+def judged(
+    windows: Sequence[ProfiledWindow], *, min_rows: int, most: int
+) -> list[tuple[ProfiledWindow, ...]]:
+    """What is judged as one, oldest first: the newest windows, each together with as many before
+    it as it takes to hold `min_rows`. The oldest ones are left out when they do not."""
+    found: list[tuple[ProfiledWindow, ...]] = []
+    gathered: list[ProfiledWindow] = []
+    for window in reversed(windows):
+        gathered.append(window)
+        if sum(each.rows for each in gathered) >= min_rows:
+            found.append(tuple(reversed(gathered)))
+            gathered = []
+        if len(found) == most:
+            break
+    return found[::-1]
+
+
+def same_hours(
+    windows: Sequence[ProfiledWindow], before: Iterable[ProfiledWindow], earlier: timedelta
+) -> tuple[ProfiledWindow, ...]:
+    """Those of `before` that began just so much earlier than one of `windows`."""
+    wanted = {datetime.fromisoformat(window.start) - earlier for window in windows}
+    return tuple(each for each in before if datetime.fromisoformat(each.start) in wanted)
