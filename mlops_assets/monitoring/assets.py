@@ -1,7 +1,6 @@
 """The reference profile of a version, and what its endpoints profiled since."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,21 +14,18 @@ from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.profile_store import (
-    ProfileStore,
     importances_path,
     reference_path,
 )
 from mlops_assets.gateways.records import (
     Endpoint,
     ModelVersion,
-    ProfiledWindow,
     ReferenceProfile,
     ServingProfile,
     TrainingSet,
 )
 from mlops_assets.gateways.registered import IMPORTANCES
-from mlops_assets.monitoring.spec import EARLIER
-from mlops_assets.monitoring.windows import collect
+from mlops_assets.monitoring.windows import lately
 from mlops_assets.serving.bundle import REFERENCE_PROFILE
 
 
@@ -113,21 +109,15 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
     def serving_profile(
         context: dg.AssetExecutionContext, data_store: dg.ResourceParam[DataStore], **endpoints: Any
     ) -> dg.MaterializeResult[ServingProfile]:
-        live: list[Endpoint] = list(endpoints.values())
-        version = max(endpoint.version for endpoint in live)
-        current = [endpoint for endpoint in live if endpoint.version == version]
-        found = _lately(
-            experiment, data_store, version, [e.target for e in current], now=datetime.now(UTC)
-        )
-        for url in found.unreadable:
+        record = lately(data_store, experiment, list(endpoints.values()), now=datetime.now(UTC))
+        for url in record.unreadable:
             context.log.warning(f"{url} is no profile and was left out")
-        for url in found.ahead:
+        for url in record.ahead:
             context.log.warning(f"{url} is of a window that has not begun: see to the clocks")
-        record = replace(found, live_since=max(endpoint.since for endpoint in current))
         return dg.MaterializeResult(
             value=record,
             metadata={
-                "version": version,
+                "version": record.version,
                 "rows": record.rows,
                 "windows": len(record.windows),
                 "newest_window": record.last or "none",
@@ -142,35 +132,3 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
         )
 
     return serving_profile
-
-
-def _lately(
-    experiment: Experiment,
-    store: DataStore,
-    version: int,
-    targets: list[str],
-    *,
-    now: datetime,
-) -> ServingProfile:
-    """The newest windows of a version, and those they are compared with."""
-    spec, flushed = experiment.monitoring, ProfileStore(store)
-    increments = flushed.increments(experiment.name, version, targets)
-    ahead = [each.url for each in increments if each.window > now]
-    begun = [each for each in increments if each.window <= now]
-    newest = sorted({each.window for each in begun})[-spec.lookback :]
-    lately = collect(
-        store, experiment.name, version, [each for each in begun if each.window in newest]
-    )
-    before: list[ProfiledWindow] = []
-    if earlier := EARLIER.get(spec.drift.against):
-        wanted = {window - earlier for window in newest}
-        for other, files in flushed.starting_at(experiment.name, wanted).items():
-            before += collect(store, experiment.name, other, files).windows
-    return ServingProfile(
-        version=version,
-        windows=lately.windows,
-        before=tuple(before),
-        live_since="",
-        unreadable=lately.unreadable,
-        ahead=tuple(ahead),
-    )

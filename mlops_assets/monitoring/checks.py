@@ -190,18 +190,14 @@ def _summary(alarms: tuple[ColumnAlarm, ...], newest: Judged, spec: DriftSpec, w
     alarming = [alarm for alarm in alarms if alarm.alarming]
     if alarming:
         first = ", ".join(
-            f"{a.newest.column} ({a.newest.jensen_shannon:.2f}, {a.newest.moved})"
+            f"{a.newest.column} ({a.newest.jensen_shannon:.2f}, in {a.times} of {a.of} windows, "
+            f"{a.newest.moved})"
             for a in alarming[:3]
         )
+        return f"{len(alarming)} of {len(alarms)} columns of {what} are not as {reference}: {first}"
+    if seen := [alarm.newest.column for alarm in alarms if alarm.newest.drifted]:
         return (
-            f"{len(alarming)} of {len(alarms)} columns of {what} differ from {reference} in "
-            f"{spec.at_least} or more of {alarms[0].of} windows: {first}"
-        )
-    seen = [alarm for alarm in alarms if alarm.newest.drifted]
-    if seen:
-        names_ = ", ".join(alarm.newest.column for alarm in seen[:3])
-        return (
-            f"no alarm yet: {names_} of {what} differ from {reference} in the newest window; "
-            f"{spec.at_least} of {spec.windows} windows are an alarm"
+            f"no alarm yet: in the newest window {', '.join(seen[:3])} of {what} are not as "
+            f"{reference}; {spec.at_least} of {spec.windows} windows are an alarm"
         )
     return f"{len(alarms)} columns of {what} over {newest.rows:,} rows are as {reference}"

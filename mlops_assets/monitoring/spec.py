@@ -25,9 +25,9 @@ WINDOW_SECONDS: dict[Window, int] = {"minute": 60, "hour": 3600, "day": 86_400, 
 class DriftSpec(Spec):
     """When a column counts as drifted, and when that is an alarm."""
 
-    effect: float = Field(default=0.1, ge=0.01, lt=1)
+    effect: float = Field(default=0.15, ge=0.01, lt=1)
     """Jensen-Shannon distance from the reference below which a difference does not matter, however
-    certain it is. 0.1 is a shift by about a quarter of a standard deviation."""
+    certain it is. 0.15 is a shift by about two fifths of a standard deviation."""
     false_discovery_rate: float = Field(default=0.01, gt=0, le=0.2)
     """Share of the columns called different that may be so by chance (Benjamini-Hochberg over all
     columns of a window)."""

@@ -7,11 +7,48 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore
-from mlops_assets.gateways.profile_store import Increment
-from mlops_assets.gateways.records import ProfiledWindow
+from mlops_assets.gateways.profile_store import Increment, ProfileStore
+from mlops_assets.gateways.records import Endpoint, ProfiledWindow, ServingProfile
 from mlops_assets.monitoring import profiles
+from mlops_assets.monitoring.spec import EARLIER
 from mlops_assets.serving.recording import STAMP
+
+
+def lately(
+    store: DataStore, experiment: Experiment, live: Sequence[Endpoint], *, now: datetime
+) -> ServingProfile:
+    """The newest windows of the version that is live, and those they are compared with.
+
+    Args:
+        store: where the endpoints leave their profiles.
+        experiment: whose.
+        live: its endpoints, at least one; those of older versions do not count.
+        now: aware; a window that begins later is of an endpoint whose clock is wrong.
+    """
+    spec, flushed = experiment.monitoring, ProfileStore(store)
+    version = max(endpoint.version for endpoint in live)
+    current = [endpoint for endpoint in live if endpoint.version == version]
+    found = flushed.increments(experiment.name, version, [each.target for each in current])
+    begun = [each for each in found if each.window <= now]
+    newest = sorted({each.window for each in begun})[-spec.lookback :]
+    collected = collect(
+        store, experiment.name, version, [each for each in begun if each.window in newest]
+    )
+    before: list[ProfiledWindow] = []
+    if earlier := EARLIER.get(spec.drift.against):
+        wanted = {window - earlier for window in newest}
+        for other, files in flushed.starting_at(experiment.name, wanted).items():
+            before += collect(store, experiment.name, other, files).windows
+    return ServingProfile(
+        version=version,
+        windows=collected.windows,
+        before=tuple(before),
+        live_since=max(endpoint.since for endpoint in current),
+        unreadable=collected.unreadable,
+        ahead=tuple(each.url for each in found if each.window > now),
+    )
 
 
 @dataclass(frozen=True)

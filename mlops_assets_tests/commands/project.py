@@ -45,6 +45,9 @@ registry:
       roc_auc: {rule: non_inferior, margin: 0.5, floor: 0.6}
 deployment:
   targets: [{kind: local}]
+monitoring:
+  # The held-out months are of another season than the whole: their rows count as usual traffic.
+  drift: {effect: 0.25, windows: 1, at_least: 1}
 """
 
 

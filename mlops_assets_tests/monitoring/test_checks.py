@@ -1,0 +1,207 @@
+"""The drift checks over real profiles on a real store: what they compare, and what they say."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from mlops_assets import resources, settings
+from mlops_assets import vocabulary as names
+from mlops_assets.gateways import records
+from mlops_assets.gateways.profile_store import importances_path, reference_path
+from mlops_assets.gateways.records import Endpoint
+from mlops_assets.graph import build_all
+from mlops_assets.monitoring import comparison, drift, windows
+from mlops_assets.serving.contents import Contents
+from mlops_assets.serving.profile import Profile
+from mlops_assets.serving.recording import STAMP
+from mlops_assets.serving.schema import InputSchema
+from mlops_assets_tests.builders import make_experiment
+
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+class Traffic:
+    """An experiment whose version 3 is live, and what its endpoint left on the store."""
+
+    def __init__(self, folder, **rules):
+        self.experiment = make_experiment(monitoring={"window": "hour", "drift": rules})
+        self.resources = resources.build(settings.load({"MLOPS_HOME": str(folder)}))
+        self.store = self.resources["data_store"]
+        self.random = np.random.default_rng(0)
+        self.endpoint = Endpoint(
+            experiment="churn",
+            target="local",
+            url="http://127.0.0.1:9",
+            version=3,
+            bundle_digest="d",
+            since=(NOW - DAY).isoformat(),
+            previous_version=None,
+        )
+        path = "records/churn/endpoints/local/latest.json"
+        self.store.write_bytes(path, records.to_json(self.endpoint).encode())
+        self.store.write_bytes(reference_path("churn", 3), self.profile(20_000))
+        self.files = 0
+
+    def profile(self, rows, *, shift=0.0, churned=0.3):
+        profile = Profile(InputSchema(()), when=NOW)
+        tenure, charges = self.random.normal(size=(2, rows))
+        labels = Counter(np.where(self.random.random(rows) < churned, "yes", "no").tolist())
+        contents = {"tenure": tenure, "charges": charges + shift, "prediction": labels}
+        profile.add(Contents(rows, contents))
+        return profile.serialize()
+
+    def flush(self, start, rows=1000, *, version=3, **content):
+        self.files += 1
+        folder = f"churn/profiles/{version}/local/{start:{STAMP}}"
+        self.store.write_bytes(f"{folder}/{self.files}.bin", self.profile(rows, **content))
+
+    def judge(self):
+        """By name, what a run of the monitoring job finds."""
+        shared = dg.Definitions(resources=self.resources, executor=dg.in_process_executor)
+        job = build_all([self.experiment], shared).resolve_job_def(names.monitor_job("hour"))
+        key = names.asset_key("churn", names.SERVING_PROFILE)
+        wanted = (names.HAS_NOT_DRIFTED, names.PREDICTIONS_HAVE_NOT_DRIFTED)
+        part = job.get_subset(
+            asset_selection=frozenset({key}),
+            asset_check_selection=frozenset(dg.AssetCheckKey(key, name) for name in wanted),
+        )
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = part.execute_in_process(instance=instance)
+        return {check.check_name: check for check in result.get_asset_check_evaluations()}
+
+    def lately(self):
+        return windows.lately(self.store, self.experiment, [self.endpoint], now=NOW)
+
+    def drifted(self):
+        """Columns that drifted in the newest window."""
+        compared = comparison.compare(self.experiment, self.lately(), self.store)
+        verdicts = drift.judge(compared.windows[-1].columns, self.experiment.monitoring.drift)
+        return [verdict.column for verdict in verdicts if verdict.drifted]
+
+    def inputs(self):
+        return self.judge()[names.HAS_NOT_DRIFTED]
+
+
+def test_traffic_as_in_training_is_green(tmp_path):
+    traffic = Traffic(tmp_path)
+    for back in range(3):
+        traffic.flush(NOW - back * HOUR)
+    verdicts = traffic.judge()
+    assert [verdict.passed for verdict in verdicts.values()] == [True, True]
+    said = verdicts[names.HAS_NOT_DRIFTED].description
+    assert said == "2 columns of inputs over 1,000 rows are as in training"
+
+
+def test_one_window_is_no_alarm_and_two_are(tmp_path):
+    traffic = Traffic(tmp_path)
+    traffic.flush(NOW - 2 * HOUR)
+    traffic.flush(NOW - HOUR, shift=0.6)
+    first = traffic.inputs()
+    assert first.passed
+    assert "no alarm yet: in the newest window charges" in first.description
+    traffic.flush(NOW, shift=0.6)
+    second = traffic.inputs()
+    assert not second.passed
+    assert "1 of 2 columns of inputs are not as in training: charges" in second.description
+    assert "in 2 of 3 windows" in second.description
+    table = second.metadata["columns"].records
+    assert [row.data["column"] for row in table] == ["charges", "tenure"]
+    assert table[0].data["windows"] == "2 of 3"
+    assert "data:image" in second.metadata["pictures"].value
+
+
+def test_asking_again_about_the_same_windows_changes_nothing(tmp_path):
+    """Windows count, not how often somebody looked at them."""
+    traffic = Traffic(tmp_path)
+    traffic.flush(NOW, shift=0.6)
+    assert [traffic.inputs().passed for _ in range(3)] == [True] * 3
+
+
+def test_the_columns_that_matter_come_first(tmp_path):
+    traffic = Traffic(tmp_path, windows=1, at_least=1, effect=0.01)
+    traffic.store.write_json(importances_path("churn", 3), {"tenure": 0.2, "charges": 0.001})
+    traffic.flush(NOW, shift=0.6)
+    table = traffic.inputs().metadata["columns"].records
+    assert [row.data["importance"] for row in table] == [0.001, 0.2]
+    assert [row.data["alarm"] for row in table] == ["yes", ""]
+
+
+def test_predictions_are_judged_apart_from_inputs(tmp_path):
+    traffic = Traffic(tmp_path)
+    for back in range(2):
+        traffic.flush(NOW - back * HOUR, churned=0.6)
+    verdicts = traffic.judge()
+    assert verdicts[names.HAS_NOT_DRIFTED].passed
+    assert not verdicts[names.PREDICTIONS_HAVE_NOT_DRIFTED].passed
+
+
+def test_windows_of_few_rows_are_judged_together_or_not_at_all(tmp_path):
+    traffic = Traffic(tmp_path, windows=1, at_least=1)
+    for back in range(3):
+        traffic.flush(NOW - back * HOUR, rows=60, shift=1.5)
+    verdict = traffic.inputs()
+    assert verdict.passed
+    assert verdict.description == (
+        "not judged: 180 rows, 200 are needed (monitoring.drift.min_rows)"
+    )
+    traffic.flush(NOW - 3 * HOUR, rows=60, shift=1.5)
+    assert not traffic.inputs().passed
+
+
+@pytest.mark.parametrize("against", ["previous", "day_before", "week_before", "year_before"])
+def test_a_reference_may_be_traffic_of_before(tmp_path, against):
+    """Both differ from training, and not from each other; then the newest differs."""
+    earlier = {"day_before": DAY, "week_before": 7 * DAY, "year_before": 364 * DAY}
+    traffic = Traffic(tmp_path, against=against)
+    traffic.flush(NOW - earlier.get(against, HOUR), shift=2.0)
+    traffic.flush(NOW, shift=2.0)
+    assert traffic.drifted() == []
+    for _ in range(3):
+        traffic.flush(NOW, shift=-2.0)
+    assert traffic.drifted() == ["charges"]
+
+
+def test_traffic_of_before_that_another_version_answered_tells_of_inputs_alone(tmp_path):
+    traffic = Traffic(tmp_path, against="day_before", windows=1, at_least=1)
+    traffic.flush(NOW - DAY, version=2, churned=0.9)
+    traffic.flush(NOW)
+    verdicts = traffic.judge()
+    assert verdicts[names.HAS_NOT_DRIFTED].metadata["judged"].value
+    predictions = verdicts[names.PREDICTIONS_HAVE_NOT_DRIFTED]
+    assert predictions.passed
+    assert predictions.description == "not judged: another version answered then"
+
+
+def test_without_traffic_of_before_nothing_is_judged(tmp_path):
+    traffic = Traffic(tmp_path, against="week_before")
+    traffic.flush(NOW)
+    said = traffic.inputs().description
+    assert said == (
+        "not judged: fewer than 200 rows at the same hours the week before "
+        "(monitoring.drift.against)"
+    )
+
+
+def test_windows_that_have_not_begun_and_broken_files_are_named_and_left_out(tmp_path):
+    traffic = Traffic(tmp_path)
+    traffic.flush(NOW)
+    traffic.flush(NOW + 5 * HOUR, shift=9.0)
+    traffic.store.write_bytes(f"churn/profiles/3/local/{NOW:{STAMP}}/broken.bin", b"garbage")
+    assert traffic.drifted() == []
+    record = traffic.lately()
+    assert [window.rows for window in record.windows] == [1000]
+    assert len(record.ahead) == 1
+    assert [url[-10:] for url in record.unreadable] == ["broken.bin"]
+
+
+def test_a_column_of_the_yaml_that_nobody_profiled_is_said(tmp_path):
+    traffic = Traffic(tmp_path, columns=["tenur"])
+    traffic.flush(NOW)
+    verdict = traffic.inputs()
+    assert not verdict.passed
+    assert "no column to judge: tenur" in verdict.description
