@@ -9,7 +9,7 @@ import dagster as dg
 
 from mlops_assets.deployment.targets.base import TargetContext
 from mlops_assets.features.sources.base import SourceContext
-from mlops_assets.gateways import records
+from mlops_assets.gateways import record_json
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.study_store import StudyStore
@@ -75,7 +75,7 @@ class RecordIOManager(dg.IOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         if not dataclasses.is_dataclass(obj):
             raise TypeError(f"{context.asset_key.to_user_string()} returned no record: {type(obj)}")
-        content = records.to_json(obj).encode()
+        content = record_json.to_json(obj).encode()
         folder = "/".join(("records", *context.asset_key.path))
         self._store.write_bytes(f"{folder}/{context.run_id}.json", content)
         self._store.write_bytes(f"{folder}/latest.json", content)
@@ -88,4 +88,4 @@ class RecordIOManager(dg.IOManager):
             name = context.asset_key.to_user_string()
             raise dg.Failure(f"{name} was never materialized: materialize it first")
         kind: Any = context.dagster_type.typing_type
-        return records.from_json(kind, self._store.read_bytes(self._store.at(path)).decode())
+        return record_json.from_json(kind, self._store.read_bytes(self._store.at(path)).decode())

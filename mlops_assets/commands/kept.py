@@ -29,14 +29,14 @@ def record(
         DataStoreError: the store cannot be read.
         ValueError: the record was written by another version of this program.
     """
-    from mlops_assets.gateways import records
+    from mlops_assets.gateways import record_json
 
     kind = _kinds().get(path[0])
     file = "/".join(("records", experiment, *path, f"{run_id or 'latest'}.json"))
     if kind is None or not store.exists(file):
         return None
     text = store.read_bytes(store.at(file)).decode()
-    return records.from_json(kind, text)
+    return record_json.from_json(kind, text)
 
 
 def _kinds() -> dict[str, type[Any]]:

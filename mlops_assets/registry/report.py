@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mlops_assets.experiment.model import Experiment
-from mlops_assets.gateways import records
+from mlops_assets.gateways import record_json
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.registry.removal import Plan
 from mlops_assets.registry.retention import Verdict
@@ -61,7 +61,7 @@ def applied(report: Report, left: tuple[str, ...]) -> Report:
 
 
 def write(store: DataStore, report: Report) -> None:
-    store.write_bytes(_path(report.experiment), records.to_json(report).encode())
+    store.write_bytes(_path(report.experiment), record_json.to_json(report).encode())
 
 
 def read(store: DataStore, experiment: str) -> Report | None:
@@ -74,7 +74,7 @@ def read(store: DataStore, experiment: str) -> Report | None:
     path = _path(experiment)
     if not store.exists(path):
         return None
-    return records.from_json(Report, store.read_bytes(store.at(path)).decode())
+    return record_json.from_json(Report, store.read_bytes(store.at(path)).decode())
 
 
 def in_words(report: Report) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from mlops_assets import resources, settings
 from mlops_assets import vocabulary as names
-from mlops_assets.gateways import records
+from mlops_assets.gateways import record_json
 from mlops_assets.gateways.profile_store import importances_path, reference_path
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.graph import build_all
@@ -43,7 +43,7 @@ class Traffic:
             previous_version=None,
         )
         path = "records/churn/endpoints/local/latest.json"
-        self.store.write_bytes(path, records.to_json(self.endpoint).encode())
+        self.store.write_bytes(path, record_json.to_json(self.endpoint).encode())
         self.store.write_bytes(reference_path("churn", 3), self.profile(20_000))
         self.files = 0
 

@@ -10,7 +10,7 @@ import pytest
 from mlops_assets import resources, settings
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
-from mlops_assets.gateways import records
+from mlops_assets.gateways import record_json
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.records import Endpoint
@@ -64,7 +64,7 @@ def deployed(experiment: Experiment, store: DataStore) -> None:
         previous_version=None,
     )
     path = f"records/{experiment.name}/endpoints/local/latest.json"
-    store.write_bytes(path, records.to_json(record).encode())
+    store.write_bytes(path, record_json.to_json(record).encode())
 
 
 def tick(

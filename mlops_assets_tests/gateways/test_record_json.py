@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mlops_assets.gateways import records
+from mlops_assets.gateways import record_json
 from mlops_assets.gateways.records import (
     Comparison,
     Endpoint,
@@ -53,34 +53,34 @@ EVALUATION = Evaluation(
     ],
 )
 def test_a_record_survives_json(record):
-    assert records.from_json(type(record), records.to_json(record)) == record
+    assert record_json.from_json(type(record), record_json.to_json(record)) == record
 
 
 def test_equal_records_are_equal_text():
-    assert records.to_json(SNAPSHOT) == records.to_json(dataclasses.replace(SNAPSHOT))
+    assert record_json.to_json(SNAPSHOT) == record_json.to_json(dataclasses.replace(SNAPSHOT))
 
 
 def test_an_unknown_field_is_named():
-    content = json.loads(records.to_json(SNAPSHOT)) | {"colour": "red"}
+    content = json.loads(record_json.to_json(SNAPSHOT)) | {"colour": "red"}
     with pytest.raises(ValueError, match=r"Snapshot has no field \['colour'\]"):
-        records.from_json(Snapshot, json.dumps(content))
+        record_json.from_json(Snapshot, json.dumps(content))
 
 
 def test_a_missing_field_is_named():
-    content = json.loads(records.to_json(TRAINING_SET))
+    content = json.loads(record_json.to_json(TRAINING_SET))
     del content["snapshot"]["digest"]
     with pytest.raises(ValueError, match=r"incomplete Snapshot.*digest"):
-        records.from_json(TrainingSet, json.dumps(content))
+        record_json.from_json(TrainingSet, json.dumps(content))
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '"text"', "{"])
 def test_what_is_no_record_at_all_is_refused(text):
     with pytest.raises(ValueError, match=r"a Snapshot is a JSON object|Expecting"):
-        records.from_json(Snapshot, text)
+        record_json.from_json(Snapshot, text)
 
 
 def test_a_record_within_that_is_none_is_refused():
-    content = json.loads(records.to_json(EVALUATION))
+    content = json.loads(record_json.to_json(EVALUATION))
     content["metrics"]["roc_auc"] = 0.8
     with pytest.raises(ValueError, match=r"a Metric is a JSON object, not 0\.8"):
-        records.from_json(Evaluation, json.dumps(content))
+        record_json.from_json(Evaluation, json.dumps(content))
