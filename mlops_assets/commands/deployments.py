@@ -33,6 +33,13 @@ def history(
     return tuple(sorted(found, key=lambda one: (one.since, one.target)))
 
 
+def newest(
+    instance: "dg.DagsterInstance | None", experiment: "Experiment"
+) -> dict[str, Deployment]:
+    """What took the traffic last, by target."""
+    return {one.target: one for one in history(instance, experiment)}
+
+
 def live_during(
     deployments: tuple[Deployment, ...], first: datetime, last: datetime
 ) -> tuple[Deployment, ...]:

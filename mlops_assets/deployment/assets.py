@@ -169,7 +169,8 @@ def _history(
     at = now.isoformat(timespec="seconds")
     records = context.instance.fetch_materializations(key, limit=history.KEPT).records
     before = map(history.reported, reversed(records))
-    newest = history.Reported(said, context.run.run_id, at)
+    plain = {name: value for name, value in said.items() if name != "url"}
+    newest = history.Reported(plain, context.run.run_id, at)
     return history.page(history.told(kind, [*before, newest]), now)
 
 

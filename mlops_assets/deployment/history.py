@@ -39,6 +39,8 @@ class Deployment:
     """Who or what had made it the champion."""
     run_id: str
     bundle_digest: str
+    url: str
+    """Where it answered."""
     origin: Origin
     """As its registry tags were when it was deployed."""
 
@@ -83,6 +85,7 @@ def told(target: str, reports: Iterable[Reported]) -> list[Deployment]:
                 decided=str(said.get("decided", "")),
                 run_id=report.run_id,
                 bundle_digest=str(said.get("bundle_digest", "")),
+                url=str(said.get("url", "")),
                 origin=_origin(said),
             )
         )
