@@ -18,6 +18,7 @@ from mlops_assets.commands.schema import schema
 from mlops_assets.commands.serve import serve
 from mlops_assets.commands.status import status
 from mlops_assets.commands.stop import stop
+from mlops_assets.commands.webhooks import webhooks
 from mlops_assets.settings import SettingsError
 
 
@@ -32,7 +33,7 @@ def cli() -> None:
 
 _COMMANDS = (
     init, check, plan, run, predict, serve, status, history, impact, rollback, reproduce, retention,
-    stop, schema, completion,
+    stop, webhooks, schema, completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)
