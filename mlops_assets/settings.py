@@ -39,7 +39,7 @@ class Settings:
     storage_options: dict[str, object]
     """fsspec settings for `s3://` paths, from `MLOPS_S3_ENDPOINT_URL`; keys come from the
     environment of boto3."""
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     """The whole environment, for sources whose YAML names a variable with a secret."""
     dagster_url: str
     """Where people open the Dagster UI, for links (`MLOPS_DAGSTER_URL`)."""
