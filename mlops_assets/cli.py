@@ -6,6 +6,7 @@ import click
 from mlops_assets.commands.check import check
 from mlops_assets.commands.completion import completion
 from mlops_assets.commands.history import history
+from mlops_assets.commands.impact import impact
 from mlops_assets.commands.init import init
 from mlops_assets.commands.plan import plan
 from mlops_assets.commands.predict import predict
@@ -17,6 +18,7 @@ from mlops_assets.commands.schema import schema
 from mlops_assets.commands.serve import serve
 from mlops_assets.commands.status import status
 from mlops_assets.commands.stop import stop
+from mlops_assets.commands.webhooks import webhooks
 from mlops_assets.settings import SettingsError
 
 
@@ -30,8 +32,8 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    init, check, plan, run, predict, serve, status, history, rollback, reproduce, retention, stop,
-    schema, completion,
+    init, check, plan, run, predict, serve, status, history, impact, rollback, reproduce, retention,
+    stop, webhooks, schema, completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -41,4 +41,4 @@ def load(chosen: Settings) -> dg.Definitions:
     shared = dg.Definitions(
         resources=resources.build(chosen), executor=resources.executor(chosen.executor)
     )
-    return build_all(experiments, shared)
+    return build_all(experiments, shared, webhooks=bool(chosen.webhook_secret))

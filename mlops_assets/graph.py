@@ -45,13 +45,16 @@ def build_experiment(experiment: Experiment) -> dg.Definitions:
     )
 
 
-def build_all(experiments: Iterable[Experiment], shared: dg.Definitions) -> dg.Definitions:
+def build_all(
+    experiments: Iterable[Experiment], shared: dg.Definitions, *, webhooks: bool = False
+) -> dg.Definitions:
     """Every experiment, the sensors that watch the registry and the endpoints for all of them,
     the schedules that judge what was served, and the job that removes what is old.
 
     Args:
         experiments: with different names.
         shared: the resources and the executor all of them use.
+        webhooks: whether those of MLflow may wake the sensor that watches the registry.
     """
     found = tuple(experiments)
     parts = [_with_resolved_jobs(build_experiment(each), shared) for each in found]
@@ -60,7 +63,7 @@ def build_all(experiments: Iterable[Experiment], shared: dg.Definitions) -> dg.D
     deploying = [job for job in jobs if job.name in deploys]
     return dg.Definitions.merge(
         *parts,
-        registry_sensors.build(found, jobs),
+        registry_sensors.build(found, jobs, webhooks=webhooks),
         deployment_sensors.build(found, deploying),
         monitoring_schedules.build(found),
         registry_schedules.build(found, deployment_in_use.versions_in_use),

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
 
 Executor = Literal["in_process", "kubernetes"]
+SECRET_CHARACTERS = 16
+"""A secret has that many at least."""
 
 
 class SettingsError(Exception):
@@ -37,7 +39,7 @@ class Settings:
     storage_options: dict[str, object]
     """fsspec settings for `s3://` paths, from `MLOPS_S3_ENDPOINT_URL`; keys come from the
     environment of boto3."""
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     """The whole environment, for sources whose YAML names a variable with a secret."""
     dagster_url: str
     """Where people open the Dagster UI, for links (`MLOPS_DAGSTER_URL`)."""
@@ -46,6 +48,9 @@ class Settings:
     executor: Executor
     """Where the steps of a run work: one after the other in its own process, or each in a pod of
     its own (`MLOPS_EXECUTOR`)."""
+    webhook_secret: str = field(repr=False)
+    """Shared with the MLflow server, whose webhooks then wake the registry sensor; empty without
+    them (`MLOPS_WEBHOOK_SECRET`)."""
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -70,6 +75,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         dagster_url=env.get("MLOPS_DAGSTER_URL") or "http://127.0.0.1:3000",
         mlflow_url=env.get("MLOPS_MLFLOW_URL") or (tracking if served else "http://127.0.0.1:5000"),
         executor=_executor(env.get("MLOPS_EXECUTOR") or "in_process"),
+        webhook_secret=_secret(env.get("MLOPS_WEBHOOK_SECRET") or ""),
     )
 
 
@@ -79,3 +85,12 @@ def _executor(asked: str) -> Executor:
             f"MLOPS_EXECUTOR is {asked!r}; allowed: {', '.join(get_args(Executor))}"
         )
     return cast(Executor, asked)
+
+
+def _secret(asked: str) -> str:
+    if asked and len(asked) < SECRET_CHARACTERS:
+        raise SettingsError(
+            f"MLOPS_WEBHOOK_SECRET has {len(asked)} characters; at least {SECRET_CHARACTERS} are "
+            "wanted, best of a random text"
+        )
+    return asked

@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from mlops_assets import settings
+from mlops_assets.commands.webhooks import leave
+from mlops_assets.registry import waking
 from mlops_assets_tests.peers import postgres
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -160,6 +162,10 @@ def test_dagster_takes_its_instance_and_keeps_runs_in_postgresql(tmp_path, monke
         with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
             assert "postgres" in type(instance.run_storage).__module__
             assert instance.get_runs() == []
+            leave(instance, "from another host")
+            with dg.DagsterInstance.from_config(str(tmp_path)) as daemon:
+                marks = daemon.daemon_cursor_storage.get_cursor_values({waking.KEY})
+            assert marks == {waking.KEY: "from another host"}
 
 
 def test_webserver_and_daemon_find_the_code_location() -> None:

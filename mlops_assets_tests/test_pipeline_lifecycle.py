@@ -165,11 +165,41 @@ def test_a_rollback_brings_the_version_before_back_and_history_shows_both(live, 
     (status,) = live.json("status").values()
     (endpoint,) = status["endpoints"]
     assert (endpoint["version"], endpoint["run"]) == (newest - 1, current["run_id"])
+    tags = live.registry.version("churn", newest - 1).tags
+    assert current["origin"]["code_version"] == tags["mlops.code_version"]
+    assert current["origin"]["training_rows"] == int(tags["mlops.training_rows"]) > 300
+    assert replaced["live_s"] > 0
+    assert replaced["registered"]
     day = current["since"][:10]
-    assert live.json("history", "churn", "--on", day) == told
+    on_day = live.json("history", "churn", "--on", day)
+    assert [one["since"] for one in on_day] == [one["since"] for one in told]
     assert live.json("history", "churn", "--on", "2020-01-01") == []
     refused = live.mlops("rollback", "churn", "--to", "99", code=1)
     assert "MLflow holds no version 99 of churn" in refused
+
+
+def test_the_page_of_the_endpoint_carries_its_history(live):
+    told = live.json("history", "churn")
+    key = names.endpoint_key("churn", "local")
+    with open_instance(live.settings) as instance:
+        (record,) = instance.fetch_materializations(key, limit=1).records
+    _, _, *lines = record.asset_materialization.metadata["history"].value.splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [(int(row[0]), row[1]) for row in cells] == [
+        (one["version"], one["since"]) for one in reversed(told)
+    ]
+    assert [row[2] for row in cells] == ["now", *(one["until"] for one in reversed(told[:-1]))]
+    assert cells[0][6] == told[-1]["origin"]["data_digest"][:12] != ""
+
+
+def test_the_impact_of_a_column_reaches_the_endpoint_that_is_asked_with_it(live):
+    (one,) = live.json("impact", "churn/features:contract")
+    (endpoint,) = one["endpoints"]
+    assert endpoint["url"] == url(live)
+    assert (endpoint["serves_column"], endpoint["trouble"]) == (True, "")
+    (target,) = live.json("impact", "churn/source:churned")
+    assert target["endpoints"][0]["serves_column"] is False
+    assert target["column"]["roles"] == ["features.target"]
 
 
 def test_stop_ends_the_endpoint_and_may_be_repeated(live):

@@ -1,24 +1,31 @@
 """Dagster's own daemon, and versions that others register: from a plain script to a live endpoint,
-and from a bad one to a refusal."""
+and from a bad one to a refusal. Scripts that write to MLflow's database send no webhooks, and are
+seen all the same; what goes through MLflow's server is seen at once."""
 
-import os
+import json
+import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from mlops_assets import vocabulary as names
+from mlops_assets.commands.instance import open_instance
 from mlops_assets.commands.live import live_endpoint
 from mlops_assets.experiment import loader
+from mlops_assets.gateways import webhooks
 from mlops_assets.gateways.decisions import THE_GATES, Decision
-from mlops_assets.gateways.model_registry import CHAMPION
+from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
+from mlops_assets.registry.sensors import INTERVAL_SECONDS
 from mlops_assets_tests.commands.project import CHURN, Project
 from mlops_assets_tests.endpoints import until
+from mlops_assets_tests.programs import daemon, mlflow_server, receiver
 
 pytestmark = pytest.mark.pipeline
 
@@ -56,7 +63,8 @@ with mlflow.start_run():
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project whose experiment was run once, and whose daemon runs."""
-    project = Project(tmp_path_factory.mktemp("registry"))
+    secret = ("MLOPS_WEBHOOK_SECRET", secrets.token_urlsafe())
+    project = Project(tmp_path_factory.mktemp("registry"), (secret,))
     project.write(CHURN)
     shutil.copy(ROOT / "dagster.yaml", project.root)
     assert project.json("run", "churn")["ok"]
@@ -65,29 +73,6 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
             yield project
     finally:
         project.retire()
-
-
-@contextmanager
-def daemon(project: Project) -> Iterator[None]:
-    """`dagster-daemon run` on the project, as `make dev` starts it."""
-    home = project.settings.dagster_home
-    with (project.root / "daemon.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-m", "mlops_assets.definitions"],
-            cwd=project.root,
-            env={**project.environment, "DAGSTER_HOME": str(home), "PYTHONPATH": str(ROOT)},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGINT)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
 
 
 def register(project: Project, kind: str) -> int:
@@ -138,3 +123,44 @@ def test_others_versions_are_evaluated_and_the_good_one_alone_is_live(live: Proj
 
 def served(project: Project) -> list[int]:
     return [one["version"] for one in project.json("history", "churn")]
+
+
+def test_a_webhook_of_mlflow_wakes_the_sensor(live: Project) -> None:
+    """An alias is set right after a look, and the next look comes before its time. It is an alias
+    that nobody deploys."""
+    with mlflow_server(live) as server, receiver(live) as url:
+        at_server = Project(live.root, (*live.variables, ("MLFLOW_TRACKING_URI", server)))
+        assert "sends" in at_server.mlops("webhooks", "--register", url)
+        registry = at_server.registry
+        assert not webhooks.register(registry, url, live.settings.webhook_secret), "made twice"
+        (webhook,) = registry.client.list_webhooks()
+        result = registry.client.test_webhook(webhook.webhook_id)
+        assert (result.success, result.response_status) == (True, 204), result
+        with open_instance(live.settings) as instance:
+            # A look that is due anyway may come first on a busy machine; not three times.
+            found = any(
+                between_looks(instance, registry, f"candidate{number}") < INTERVAL_SECONDS
+                for number in range(3)
+            )
+    assert found
+
+
+def between_looks(instance: dg.DagsterInstance, registry: ModelRegistry, alias: str) -> float:
+    """Seconds from a look of the sensor to the next one, which a webhook woke."""
+    first = looked(instance)
+    before = until(lambda: (now := looked(instance))["at"] != first["at"] and now, PATIENCE)
+    registry.set_alias("churn", alias, 1)
+    after = until(lambda: (now := looked(instance))["mark"] != before["mark"] and now, PATIENCE)
+    between = datetime.fromisoformat(after["at"]) - datetime.fromisoformat(before["at"])
+    return between.total_seconds()
+
+
+def looked(instance: dg.DagsterInstance) -> dict[str, str]:
+    """What the sensor remembers of its last look."""
+    states = [
+        state
+        for state in instance.all_instigator_state()
+        if state.instigator_name == names.REGISTRY_SENSOR
+    ]
+    found: dict[str, str] = json.loads(states[0].instigator_data.cursor)["looked"]
+    return found

@@ -109,7 +109,7 @@ def _endpoints(
     from mlops_assets.commands import deployments
     from mlops_assets.commands.live import observe
 
-    runs = {one.target: one.run_id for one in deployments.history(instance, experiment)}
+    runs = {kind: one.run_id for kind, one in deployments.newest(instance, experiment).items()}
     found = []
     for seen in observe(settings, experiment):
         one = seen.endpoint

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets import vocabulary as names
-from mlops_assets.deployment import preflight, releases, reports, rollout, shadow
+from mlops_assets.deployment import history, preflight, releases, reports, rollout, shadow
 from mlops_assets.deployment.journal import Journal
 from mlops_assets.deployment.rollout import Outcome
 from mlops_assets.deployment.shadow import ShadowError
@@ -20,6 +21,7 @@ from mlops_assets.gateways.data_store import DataStore, DataStoreError
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
 from mlops_assets.gateways.profile_store import PredictionStore, ProfileStore
 from mlops_assets.gateways.records import Endpoint
+from mlops_assets.gateways.registered import Origin
 from mlops_assets.serving.bundle import BundleError
 from mlops_assets.serving.recording import Recording
 
@@ -138,20 +140,38 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
             except REFUSALS as error:
                 raise dg.Failure(f"{experiment.name} on {kind}: {error}") from error
         tags = model_registry.version(experiment.model_name, version).tags
+        said = {
+            **_metadata(outcome),
+            "reason": config.reason or names.reason_of(context.run.tags),
+            "decided": tags.get("mlops.decided_by") or "the gates",
+            **Origin.of(tags).known(),
+        }
         yield dg.MaterializeResult(
             value=outcome.endpoint,
             metadata={
-                **_metadata(outcome),
-                "reason": config.reason or names.reason_of(context.run.tags),
-                "decided": tags.get("mlops.decided_by") or "the gates",
+                **said,
                 "registry": dg.MetadataValue.url(
                     model_registry.version_url(experiment.model_name, version)
                 ),
+                "history": dg.MetadataValue.md(_history(context, key, kind, said)),
             },
             tags={names.VERSION_TAG: str(version)},
         )
 
     return endpoint
+
+
+def _history(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, kind: str, said: dict[str, Any]
+) -> str:
+    """The newest deployments of the endpoint, the one that is being reported among them."""
+    now = datetime.now(UTC)
+    at = now.isoformat(timespec="seconds")
+    records = context.instance.fetch_materializations(key, limit=history.KEPT).records
+    before = map(history.reported, reversed(records))
+    plain = {name: value for name, value in said.items() if name != "url"}
+    newest = history.Reported(plain, context.run.run_id, at)
+    return history.page(history.told(kind, [*before, newest]), now)
 
 
 def _recording(experiment: Experiment, store: DataStore, version: int, kind: str) -> Recording:

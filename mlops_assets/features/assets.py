@@ -12,7 +12,7 @@ import dagster as dg
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
-from mlops_assets.features import checks, cleaning, inference, leakage, splits
+from mlops_assets.features import checks, cleaning, inference, leakage, shown, splits
 from mlops_assets.features.sources.base import SourceContext, SourceError
 from mlops_assets.features.table import FeatureError, TableSchema
 from mlops_assets.gateways.data_store import DataStore, frame_digest
@@ -76,10 +76,13 @@ def _source(experiment: Experiment) -> dg.AssetsDefinition:
             metadata={
                 "dagster/row_count": record.rows,
                 "columns": len(record.columns),
+                "dagster/column_schema": dg.TableSchema(
+                    columns=[dg.TableColumn(c, str(frame[c].dtype)) for c in record.columns]
+                ),
                 "location": record.location,
                 "snapshot": dg.MetadataValue.path(url),
                 "digest": digest,
-                "preview": dg.MetadataValue.md(_preview(frame)),
+                "preview": dg.MetadataValue.md(shown.preview(frame)),
             },
         )
 
@@ -138,6 +141,9 @@ def _features(experiment: Experiment) -> dg.AssetsDefinition:
             metadata={
                 "dagster/row_count": record.rows,
                 "dagster/column_schema": _column_schema(schema),
+                "dagster/column_lineage": _lineage(
+                    experiment, names.SOURCE, {c: c for c in source.columns if c in conformed.frame}
+                ),
                 "schema": dg.MetadataValue.path(record.schema_url),
                 "digest": digest,
                 "not_features": dg.MetadataValue.json({d.column: d.reason for d in schema.dropped}),
@@ -172,7 +178,7 @@ def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
         if blocking := [v for v in features.violations if v["blocking"]]:
             raise dg.Failure(
                 f"{experiment.name}: the features do not match their schema "
-                f"({_in_words(blocking)}); see the check {names.MATCHES_SCHEMA}",
+                f"({shown.in_words(blocking)}); see the check {names.MATCHES_SCHEMA}",
                 allow_retries=False,
             )
         schema = TableSchema.from_json(features.schema)
@@ -208,8 +214,12 @@ def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
             metadata={
                 "training_rows": record.train_rows,
                 "held_out_rows": record.test_rows,
+                "dagster/column_schema": _column_schema(schema),
+                "dagster/column_lineage": _lineage(
+                    experiment, names.FEATURES, shown.origins(divided.frame, spec)
+                ),
                 "split": record.split,
-                "classes": dg.MetadataValue.json(_class_counts(divided.frame, schema)),
+                "classes": dg.MetadataValue.json(shown.class_counts(divided.frame, schema)),
                 "rows": dg.MetadataValue.path(record.url),
                 "digest": digest,
             },
@@ -250,13 +260,6 @@ def labelled(frame: "pd.DataFrame", schema: TableSchema) -> "pd.DataFrame":
     return frame.assign(**{LABEL: target.astype("float64")})
 
 
-def _class_counts(frame: "pd.DataFrame", schema: TableSchema) -> dict[str, int]:
-    if not schema.classes:
-        return {}
-    counts = frame[LABEL].value_counts()
-    return {str(label): int(counts.get(code, 0)) for code, label in enumerate(schema.classes)}
-
-
 def _column_schema(schema: TableSchema) -> dg.TableSchema:
     return dg.TableSchema(
         columns=[
@@ -270,16 +273,12 @@ def _column_schema(schema: TableSchema) -> dg.TableSchema:
     )
 
 
-def _preview(frame: "pd.DataFrame") -> str:
-    head = frame.head(5).astype(str)
-    lines = [list(head.columns), ["---"] * len(head.columns), *head.to_numpy().tolist()]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+def _lineage(experiment: Experiment, part: str, origins: dict[str, str]) -> dg.TableColumnLineage:
+    """Which column of the asset before each column was made from."""
+    key = names.asset_key(experiment.name, part)
+    return dg.TableColumnLineage(
+        {name: [dg.TableColumnDep(key, origin)] for name, origin in origins.items()}
     )
-
-
-def _in_words(violations: list[dict[str, Any]]) -> str:
-    return "; ".join(f"{v['column']}: {v['problem']}, {v['count']} rows" for v in violations)
 
 
 def _refused(experiment: Experiment, source: Snapshot, error: FeatureError) -> dg.Failure:

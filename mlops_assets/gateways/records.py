@@ -98,6 +98,8 @@ class TrainedModel:
     """Of the source it came from."""
     adopts: int | None = None
     """The version in the registry, registered by somebody else, that this is the model of."""
+    training_rows: int | None = None
+    """None in records of an older program."""
 
 
 @dataclass(frozen=True)

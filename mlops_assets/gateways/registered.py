@@ -1,7 +1,7 @@
 """What the MLflow registry holds, as values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 EVALUATED_IN = "mlops.evaluated_in"
@@ -33,6 +33,36 @@ class RegistryVersion:
     def adopted(self) -> bool:
         """Whether somebody else registered it, and it was evaluated afterwards."""
         return self.tags.get(EVALUATED_IN, self.run_id) != self.run_id
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which data and code a version was made from; empty where nobody wrote it down."""
+
+    data_digest: str = ""
+    """Of the training set."""
+    training_rows: int | None = None
+    snapshot_digest: str = ""
+    """Of the source, as it was then."""
+    code_version: str = ""
+    """The git commit."""
+    yaml_fingerprint: str = ""
+
+    @classmethod
+    def of(cls, tags: Mapping[str, str]) -> "Origin":
+        """From the tags of a version."""
+        rows = tags.get("mlops.training_rows", "")
+        return cls(
+            data_digest=tags.get("mlops.data_digest", ""),
+            training_rows=int(rows) if rows.isdecimal() else None,
+            snapshot_digest=tags.get("mlops.snapshot_digest", ""),
+            code_version=tags.get("mlops.code_version", ""),
+            yaml_fingerprint=tags.get("mlops.yaml_fingerprint", ""),
+        )
+
+    def known(self) -> dict[str, str | int]:
+        """What of it is known, by field."""
+        return {name: value for name, value in asdict(self).items() if value not in ("", None)}
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:
             "mlops.dagster_run": context.run.run_id,
             EVALUATED_IN: trained_model.run_id,
             "mlops.data_digest": trained_model.data_digest,
+            "mlops.training_rows": str(trained_model.training_rows or ""),
             "mlops.snapshot_digest": trained_model.snapshot_digest,
             "mlops.yaml_fingerprint": experiment.fingerprint(),
             "mlops.bundle_uri": trained_model.bundle_uri,

@@ -13,9 +13,11 @@ from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
+from mlops_assets.registry import waking
 from mlops_assets.registry.arrivals import Watched
 from mlops_assets.registry.events import NOTHING, Decided, Live, Seen, decide
 from mlops_assets.registry.looking import Attempt, Look
+from mlops_assets.registry.waking import Looked
 
 INTERVAL_SECONDS = 15
 FROM_THE_MODEL_ON = (
@@ -27,13 +29,17 @@ FROM_THE_MODEL_ON = (
 """What is made of a version that somebody else registered."""
 
 
-def build(experiments: Iterable[Experiment], jobs: Sequence[Any]) -> dg.Definitions:
+def build(
+    experiments: Iterable[Experiment], jobs: Sequence[Any], *, webhooks: bool = False
+) -> dg.Definitions:
     """One sensor for all experiments: a tick costs one sweep of the registry, and a bounded number
     of looks at single versions.
 
     Args:
         experiments: that are watched.
         jobs: `<experiment>__deploy` and `<experiment>__retrain` of each.
+        webhooks: whether MLflow's may wake it. It then ticks as often as the daemon can, and looks
+            only when it was woken, or the usual time has passed.
     """
     by_name = {experiment.name: experiment for experiment in experiments}
     if not by_name:
@@ -42,7 +48,7 @@ def build(experiments: Iterable[Experiment], jobs: Sequence[Any]) -> dg.Definiti
     @dg.sensor(
         name=names.REGISTRY_SENSOR,
         jobs=list(jobs),
-        minimum_interval_seconds=INTERVAL_SECONDS,
+        minimum_interval_seconds=waking.TICK_SECONDS if webhooks else INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts `<experiment>__deploy` when the alias `champion` points at another "
         "version than the one last deployed; has versions that were registered outside Dagster "
@@ -53,6 +59,12 @@ def build(experiments: Iterable[Experiment], jobs: Sequence[Any]) -> dg.Definiti
     ) -> dg.SensorResult | dg.SkipReason:
         seen, watched = _remembered(context.cursor)
         now = datetime.now(UTC)
+        # Read before the look: a mark that is left during it is for the next one.
+        mark = _mark(context.instance) if webhooks else ""
+        if webhooks and not waking.is_due(
+            _looked(context.cursor), mark, now=now, interval=INTERVAL_SECONDS
+        ):
+            return dg.SkipReason("no webhook came, and the last look was a moment ago")
         try:
             look = Look(
                 model_registry,
@@ -73,6 +85,8 @@ def build(experiments: Iterable[Experiment], jobs: Sequence[Any]) -> dg.Definiti
             "champions": {name: vars(each) for name, each in decided.seen.items()},
             "arrivals": {name: asdict(each) for name, each in look.watched.items()},
         }
+        if webhooks:
+            cursor["looked"] = asdict(Looked(mark, now.isoformat()))
         requests = [*_adoptions(look, by_name), *_deployments(decided, by_name)]
         return dg.SensorResult(
             run_requests=requests,
@@ -94,6 +108,15 @@ def _remembered(cursor: str | None) -> tuple[dict[str, Seen], dict[str, Watched]
         for name, each in content.get("arrivals", {}).items()
     }
     return {k: Seen(**v) for k, v in content.get("champions", {}).items()}, arrivals
+
+
+def _looked(cursor: str | None) -> Looked | None:
+    last = json.loads(cursor or "{}").get("looked")
+    return Looked(**last) if last else None
+
+
+def _mark(instance: dg.DagsterInstance) -> str:
+    return instance.daemon_cursor_storage.get_cursor_values({waking.KEY}).get(waking.KEY, "")
 
 
 def _adoptions(look: Look, by_name: Mapping[str, Experiment]) -> list[dg.RunRequest]:

@@ -155,6 +155,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
             data_digest=training_set.digest,
             snapshot_digest=training_set.snapshot.digest,
             adopts=config.adopt,
+            training_rows=training_set.train_rows,
         )
         yield dg.MaterializeResult(
             value=record,

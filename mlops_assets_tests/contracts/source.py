@@ -62,6 +62,16 @@ class SourceContract:
         assert json.loads(json.dumps(location)) == location
         assert not [secret for secret in self.secrets if secret in location]
 
+    def test_what_it_reads_has_names_without_secrets(
+        self, source: Source, context: SourceContext
+    ) -> None:
+        reads = source.reads(context)
+
+        assert reads
+        assert all(type(name) is str and name for name in (*reads, *source.called()))
+        assert type(source).model_validate(source.model_dump()).reads(context) == reads
+        assert not [secret for secret in self.secrets if secret in "\n".join(reads)]
+
     def test_spec_round_trips(self, source: Source) -> None:
         again = type(source).model_validate(source.model_dump())
         through_json = type(source).model_validate(json.loads(source.model_dump_json()))

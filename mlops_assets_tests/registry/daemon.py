@@ -21,7 +21,7 @@ def endpoint_key(experiment: Experiment) -> dg.AssetKey:
     return names.endpoint_key(experiment.name, "local")
 
 
-def definitions(registry: ModelRegistry) -> dg.Definitions:
+def definitions(registry: ModelRegistry, *, webhooks: bool = False) -> dg.Definitions:
     """The sensor, with stand-ins for the assets whose jobs it starts."""
     experiments = (CHURN, CREDIT)
     assets, jobs = [], []
@@ -38,7 +38,7 @@ def definitions(registry: ModelRegistry) -> dg.Definitions:
         ]
     return dg.Definitions.merge(
         dg.Definitions(assets=assets, jobs=jobs, resources={"model_registry": registry}),
-        sensors.build(experiments, jobs),
+        sensors.build(experiments, jobs, webhooks=webhooks),
     )
 
 
@@ -54,8 +54,10 @@ def _stand_in(key: dg.AssetKey, config: dict[str, Any]) -> dg.AssetsDefinition:
 class Daemon:
     """One daemon; another one may go on with its cursor."""
 
-    def __init__(self, registry: ModelRegistry, instance: dg.DagsterInstance) -> None:
-        self.definitions = definitions(registry)
+    def __init__(
+        self, registry: ModelRegistry, instance: dg.DagsterInstance, *, webhooks: bool = False
+    ) -> None:
+        self.definitions = definitions(registry, webhooks=webhooks)
         self.registry = registry
         self.instance = instance
         self.cursor: str | None = None

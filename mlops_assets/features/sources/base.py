@@ -48,3 +48,12 @@ class Source(Spec):
     @abstractmethod
     def location(self, context: SourceContext) -> str:
         """Where the data comes from, without secrets: logged in MLflow and shown in the UI."""
+
+    def reads(self, context: SourceContext) -> tuple[str, ...]:
+        """The files, tables or datasets it reads: equal for two sources that read the same, and
+        without secrets."""
+        return (self.location(context),)
+
+    def called(self) -> tuple[str, ...]:
+        """Shorter names for them, as they stand in the YAML."""
+        return ()

@@ -67,6 +67,9 @@ class Csv(Source):
     def location(self, context: SourceContext) -> str:
         return locate(self.path, context)
 
+    def called(self) -> tuple[str, ...]:
+        return (self.path,)
+
     def read(self, context: SourceContext) -> "pd.DataFrame":
         where = self.location(context)
         data = self._utf8(read_bytes(where, context), where)

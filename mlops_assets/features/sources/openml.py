@@ -36,6 +36,9 @@ class Openml(Source):
             return f"https://www.openml.org/d/{self.data_id}"
         return f"https://www.openml.org/search?type=data&name={self.name}&version={self.version}"
 
+    def called(self) -> tuple[str, ...]:
+        return (str(self.data_id or self.name),)
+
     def read(self, context: SourceContext) -> "pd.DataFrame":
         from sklearn.datasets import fetch_openml
 

@@ -28,6 +28,9 @@ class Parquet(Source):
     def location(self, context: SourceContext) -> str:
         return locate(self.path, context)
 
+    def called(self) -> tuple[str, ...]:
+        return (self.path,)
+
     def read(self, context: SourceContext) -> "pd.DataFrame":
         where = self.location(context)
         with reading(where):

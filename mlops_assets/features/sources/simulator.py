@@ -60,6 +60,9 @@ class Simulator(Source):
     def location(self, context: SourceContext) -> str:
         return f"simulator, seed {self.seed}, {self.months} months from {self.start}"
 
+    def reads(self, context: SourceContext) -> tuple[str, ...]:
+        return (f"{self.location(context)}, {self.fingerprint()}",)
+
     def read(self, context: SourceContext) -> "pd.DataFrame":
         import numpy as np
         import pandas as pd

@@ -19,6 +19,9 @@ class SklearnBundled(Source):
     def location(self, context: SourceContext) -> str:
         return f"sklearn.datasets.load_{self.dataset}"
 
+    def called(self) -> tuple[str, ...]:
+        return (self.dataset,)
+
     def read(self, context: SourceContext) -> "pd.DataFrame":
         from sklearn import datasets
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # The same reading of user:password@ as SQLAlchemy's, which is not a browser's.
 PASSWORD = re.compile(r"^[\w+]+://[^:/]*:[^@]*@")
 PASSWORD_OPTION = re.compile(r"[?&;](?:\w*passw(?:or)?d|pwd|token|odbc_connect)=", re.IGNORECASE)
+NAMED_TABLE = re.compile(
+    r'\b(?:from|join)\s+((?:\w+|"[^"]+")(?:\.(?:\w+|"[^"]+"))*)', re.IGNORECASE
+)
+"""What a statement reads, found by the words before it: also the name of a common table."""
 CONNECT_SECONDS = 10
 
 
@@ -58,15 +62,27 @@ class Sql(Source):
         return self
 
     def location(self, context: SourceContext) -> str:
+        return f"{self._database(context)}: {self.table or ' '.join((self.query or '').split())}"
+
+    def reads(self, context: SourceContext) -> tuple[str, ...]:
+        return tuple(f"{self._database(context)}: {table}" for table in self.called())
+
+    def called(self) -> tuple[str, ...]:
+        if self.table is not None:
+            return (self.table,)
+        found = (quoted.replace('"', "") for quoted in NAMED_TABLE.findall(self.query or ""))
+        return tuple(dict.fromkeys(found))
+
+    def _database(self, context: SourceContext) -> str:
+        """Where it is, without a password."""
         from sqlalchemy import URL
 
-        what = self.table or " ".join((self.query or "").split())
         if self.url_env is not None and not context.environment.get(self.url_env):
-            return f"${self.url_env}: {what}"
+            return f"${self.url_env}"
         full = self._url(context)
         # Built anew: `set` takes None for "as it was", and options may hold passwords too.
         public = URL.create(full.drivername, host=full.host, port=full.port, database=full.database)
-        return f"{public}: {what}"
+        return str(public)
 
     def read(self, context: SourceContext) -> "pd.DataFrame":
         from sqlalchemy import create_engine
