@@ -30,7 +30,8 @@ MOST = 20
 """Versions about which something is decided in one look; they are gone from the next one."""
 SEARCHED = 1000
 """Versions with one of the tags that a look sees: what only waits must not hide the others."""
-REQUEST = (APPROVE, APPROVED_BY, REJECT)
+REQUEST = (APPROVED_BY, REJECT, APPROVE)
+"""Removed in this order: no name is left for the request of somebody else."""
 SOMEBODY = "whoever set the tag in MLflow"
 
 
@@ -130,7 +131,10 @@ def _champion(desk: Desk, experiment: Experiment) -> int | None:
 
 def _one(desk: Desk, experiment: Experiment, version: RegistryVersion, answered: Answered) -> None:
     asked = Request(version.tags.get(APPROVED_BY, ""), version.tags.get(APPROVE, ""), force=False)
-    if REJECT not in version.tags and (lacking := approval.lacking(asked)):
+    decision = Decision.of(version.tags)
+    promoted = decision is not None and decision.outcome == "promoted"
+    lacking = [] if promoted or REJECT in version.tags else approval.lacking(asked)
+    if lacking:
         # People write a request tag by tag: it may still be completed.
         _tell(desk, version, f"refused: {lacking[0].reason}")
         return

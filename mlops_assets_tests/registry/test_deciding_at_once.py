@@ -1,0 +1,216 @@
+"""Several programs decide at once, or are killed while they do: every order of their calls, on a
+registry in memory, which is held to the real one here too."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlops_assets.gateways import champions
+from mlops_assets.gateways.decisions import (
+    APPROVE,
+    APPROVED_BY,
+    BY_HAND,
+    FROZEN_UNTIL,
+    MOVED_BY_HAND,
+)
+from mlops_assets.gateways.model_registry import CHAMPION, AbsentError, ModelRegistry
+from mlops_assets_tests.fakes.registry import MemoryRegistry
+from mlops_assets_tests.fakes.target import KilledError
+from mlops_assets_tests.registry.deciding import YEAR_END, HookedMemory, World, experiment
+
+
+@pytest.fixture
+def world() -> World:
+    return World(HookedMemory(), experiment())
+
+
+@pytest.mark.parametrize("kind", ["memory", "real"])
+def test_the_registry_in_memory_is_as_the_real_one(
+    kind: str, model_registry: ModelRegistry
+) -> None:
+    registry: Any = MemoryRegistry({}) if kind == "memory" else model_registry
+    assert registry.model("churn") is None
+    for _ in range(2):
+        registry.register("churn", source="runs:/r/model", run_id="", tags={"a": "1"})
+    registry.tag_version("churn", 1, {"b": ""})
+    registry.tag_model("churn", {"mlops.champion": "1"})
+    registry.set_alias("churn", CHAMPION, 1)
+    for model in (registry.model("churn"), registry.models()["churn"]):
+        assert (model.aliases, model.tags) == ({CHAMPION: 1}, {"mlops.champion": "1"})
+        assert model.latest.version == 2
+    assert [one.version for one in registry.versions_tagged("b", most=5)] == [1]
+    assert len(registry.versions_tagged("a", most=1)) == 1
+    registry.untag_version("churn", 1, ["b", "never there"])
+    assert registry.version("churn", 1).tags == {"a": "1"}
+    registry.remove_alias("churn", CHAMPION)
+    assert registry.aliases("churn") == {}
+    with pytest.raises(AbsentError, match="holds no version 3 of churn"):
+        registry.version("churn", 3)
+
+
+@pytest.mark.parametrize("after", range(10))
+def test_whatever_ends_a_decision_the_next_look_finishes_it(world: World, after: int) -> None:
+    """Ended after so many writes; there are nine."""
+    world.experiment = experiment(freeze=[YEAR_END])
+    champion = world.crowned()
+    number = world.version("waiting", compared=str(champion), **{FROZEN_UNTIL: "x"})
+    world.look()
+    world.now = datetime(2027, 1, 4, 9, tzinfo=UTC)
+    world.registry.ends_after = len(world.registry.written) + after
+    if after < 9:
+        with pytest.raises(KilledError):
+            world.look()
+    else:
+        world.look()
+    world.registry.ends_after = None
+    world.look()
+    world.now += champions.UNDER_WAY
+    world.look()
+    assert (world.alias, world.by_decision) == (number, number)
+    assert world.decision(number).outcome == "promoted"
+    assert FROZEN_UNTIL not in world.tags(number)
+
+
+@pytest.mark.parametrize("after", range(14))
+def test_whatever_ends_an_approval_the_next_look_finishes_it(world: World, after: int) -> None:
+    """Ended after so many writes; there are thirteen."""
+    world.experiment = experiment(approval="manual")
+    number = world.version("waiting")
+    world.person(number, by="ann", approve="good")
+    world.registry.ends_after = len(world.registry.written) + after
+    if after < 13:
+        with pytest.raises(KilledError):
+            world.look()
+    else:
+        world.look()
+    world.registry.ends_after = None
+    world.look()
+    assert (world.alias, world.by_decision) == (number, number)
+    assert (world.decision(number).outcome, world.decision(number).by) == ("promoted", "ann")
+    assert not {APPROVE, APPROVED_BY} & world.tags(number).keys()
+
+
+@pytest.mark.parametrize("mode", ["accept", "report", "put_back"])
+@pytest.mark.parametrize("outcome", ["promoted", "waiting", "refused"])
+def test_an_alias_moved_by_hand(world: World, mode: str, outcome: str) -> None:
+    world.experiment = experiment(by_hand=mode)
+    other, champion = world.version(outcome), world.crowned()
+    assert world.look().champions == {"churn": champion}
+    world.registry.set_alias("churn", CHAMPION, other)
+    look = world.look()
+    if mode == "put_back":
+        assert (world.alias, look.champions) == (champion, {"churn": champion})
+        assert "moved here by hand, and put back to version 2" in world.tags(other)[MOVED_BY_HAND]
+        assert world.decision(other).outcome == outcome
+    elif outcome == "refused":
+        assert (world.alias, look.champions) == (other, {})
+        assert world.decision(other).outcome == "refused"
+        assert (MOVED_BY_HAND in world.tags(other)) == (mode == "report")
+    else:
+        assert (world.by_decision, look.champions) == (other, {"churn": other})
+        decision = world.decision(other)
+        assert (decision.outcome, decision.by) == ("promoted", BY_HAND)
+        assert (MOVED_BY_HAND in world.tags(other)) == (mode == "report")
+    assert bool(look.moves) == (mode != "accept")
+    before = len(world.registry.written)
+    assert world.look().moves == {}
+    assert len(world.registry.written) == before, "told once"
+
+
+@pytest.mark.parametrize("mode", ["report", "put_back"])
+@pytest.mark.parametrize("call", range(1, 12))
+def test_a_promotion_while_the_sensor_acts_on_a_move_wins(
+    world: World, mode: str, call: int
+) -> None:
+    """At whichever call of the look it happens, the last decision has the alias in the end."""
+    world.experiment = experiment(by_hand=mode)
+    other, champion = world.version("promoted"), world.crowned()
+    world.look()
+    new = world.version("promoted", compared=str(champion))
+    world.registry.set_alias("churn", CHAMPION, other)
+    at = world.now
+
+    def promoted() -> None:
+        champions.crown(world.registry, "churn", new, now=at)
+
+    world.registry.between[world.registry.calls + call] = promoted
+    world.look()
+    if world.registry.between:
+        promoted()
+    for _ in range(3):
+        world.look()
+        world.now += champions.UNDER_WAY
+    assert world.alias == world.by_decision
+    assert world.alias in ((new,) if mode == "put_back" else (new, other))
+
+
+@pytest.mark.parametrize("mode", ["report", "put_back"])
+@pytest.mark.parametrize("call", range(1, 6))
+def test_a_look_while_a_version_is_promoted_sees_no_move(
+    world: World, mode: str, call: int
+) -> None:
+    world.experiment = experiment(by_hand=mode)
+    champion = world.crowned()
+    world.look()
+    new = world.version("promoted", compared=str(champion))
+    seen: list[str] = []
+    world.registry.between[world.registry.calls + call] = lambda: seen.extend(world.look().moves)
+    champions.crown(world.registry, "churn", new, now=world.now)
+    seen.extend(world.look().moves)
+    assert seen == []
+    assert (world.alias, world.by_decision) == (new, new)
+    assert world.decided == {"churn": new}
+
+
+acts = st.sampled_from(["promote", "move", "remove", "look", "look", "wait"])
+
+
+@given(
+    mode=st.sampled_from(["accept", "report", "put_back"]),
+    history=st.lists(
+        st.tuples(acts, st.integers(1, 3), st.integers(1, 14), acts, st.integers(1, 3)),
+        max_size=12,
+    ),
+)
+@settings(deadline=None, max_examples=150)
+def test_whatever_happens_the_alias_and_the_decision_agree_in_the_end(
+    mode: str, history: list[tuple[str, int, int, str, int]]
+) -> None:
+    """Acts that begin while others are under way, and moves by hand between them."""
+    world = World(HookedMemory(), experiment(by_hand=mode))
+    world.crowned()
+    for _ in range(2):
+        world.version("promoted", compared="1")
+    decided = [1]
+
+    def act(what: str, number: int) -> None:
+        if what == "promote":
+            decided.append(number)
+            champions.crown(world.registry, "churn", number, now=world.now)
+        elif what == "move":
+            MemoryRegistry.set_alias(world.registry, "churn", CHAMPION, number)  # type: ignore[arg-type]
+        elif what == "remove":
+            MemoryRegistry.remove_alias(world.registry, "churn", CHAMPION)  # type: ignore[arg-type]
+        elif what == "wait":
+            world.now += champions.UNDER_WAY
+        else:
+            world.look()
+
+    for what, number, call, other, another in history:
+        world.registry.between[world.registry.calls + call] = lambda w=other, n=another: act(w, n)
+        act(what, number)
+        world.registry.between.clear()
+    for _ in range(4):
+        world.look()
+        world.now += champions.UNDER_WAY
+    if mode == "put_back":
+        assert world.alias == world.by_decision
+        assert world.by_decision in decided, "nothing but a decision makes a champion"
+    else:
+        assert world.alias in (world.by_decision, None)
+    written = len(world.registry.written)
+    world.look()
+    assert len(world.registry.written) == written, "it comes to rest"
