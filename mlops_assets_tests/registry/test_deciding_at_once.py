@@ -137,14 +137,57 @@ def test_a_promotion_while_the_sensor_acts_on_a_move_wins(
         champions.crown(world.registry, "churn", new, now=at)
 
     world.registry.between[world.registry.calls + call] = promoted
-    world.look()
+    moves = world.look().moves
+    if call == 1:
+        assert moves == {}, "what the look began with was looked up again before it was acted on"
+        assert (world.alias, world.by_decision) == (new, new)
     if world.registry.between:
         promoted()
+    if mode == "put_back":
+        assert (world.alias, world.by_decision) == (new, new), "at once, and not a minute later"
     for _ in range(3):
         world.look()
         world.now += champions.UNDER_WAY
     assert world.alias == world.by_decision
     assert world.alias in ((new,) if mode == "put_back" else (new, other))
+
+
+@pytest.mark.parametrize("mode", ["accept", "report", "put_back"])
+def test_a_promotion_that_nobody_repeats_is_finished_after_a_minute(
+    world: World, mode: str
+) -> None:
+    """Decided, and killed before the alias followed: that is no move by hand."""
+    world.experiment = experiment(by_hand=mode)
+    champion = world.crowned()
+    world.look()
+    new = world.version("promoted", compared=str(champion))
+    world.registry.ends_after = len(world.registry.written) + 1
+    with pytest.raises(KilledError):
+        champions.crown(world.registry, "churn", new, now=world.now)
+    world.registry.ends_after = None
+    world.decided.clear()  # the sensor has forgotten what it saw
+    assert world.look().notes == ["churn: the alias champion is being moved"]
+    assert (world.alias, world.by_decision) == (champion, new)
+    world.decided = {"churn": champion}
+    world.now += champions.UNDER_WAY
+    look = world.look()
+    assert look.notes == [f"churn {new} got the alias champion, as was decided"]
+    assert (world.alias, look.champions, look.moves) == (new, {"churn": new}, {})
+
+
+@pytest.mark.parametrize("call", range(1, 5))
+def test_of_two_decisions_at_once_one_has_the_alias(world: World, call: int) -> None:
+    for _ in range(2):
+        world.version("promoted")
+
+    def second() -> None:
+        champions.crown(world.registry, "churn", 2, now=world.now)
+
+    world.registry.between[world.registry.calls + call] = second
+    champions.crown(world.registry, "churn", 1, now=world.now)
+    if world.registry.between:
+        second()
+    assert world.alias == world.by_decision
 
 
 @pytest.mark.parametrize("mode", ["report", "put_back"])
@@ -175,7 +218,7 @@ acts = st.sampled_from(["promote", "move", "remove", "look", "look", "wait"])
         max_size=12,
     ),
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_whatever_happens_the_alias_and_the_decision_agree_in_the_end(
     mode: str, history: list[tuple[str, int, int, str, int]]
 ) -> None:
