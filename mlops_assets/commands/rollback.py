@@ -87,8 +87,8 @@ def _versions(
     decision = Decision.of(tags)
     if decision is not None and decision.outcome != "promoted":
         raise click.ClickException(
-            f"version {to} of {experiment.name} is {decision.outcome}, and was never the champion: "
-            f"mlops promote {experiment.name} {to}"
+            f"version {to} of {experiment.name} is {decision.outcome}, and a rollback is to what "
+            f"was decided to be good: mlops promote {experiment.name} {to}"
         )
     if "mlops.bundle_uri" not in tags:
         raise click.ClickException(f"version {to} of {experiment.name} has no serving bundle")

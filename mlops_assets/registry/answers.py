@@ -13,6 +13,7 @@ from mlops_assets.gateways.decisions import (
     APPROVE,
     APPROVED_BY,
     FROZEN_UNTIL,
+    LONGEST,
     OVERRIDDEN,
     REJECT,
     ROLLED_BACK,
@@ -181,6 +182,7 @@ def _reject(desk: Desk, experiment: Experiment, version: RegistryVersion) -> str
 
 def _tell(desk: Desk, version: RegistryVersion, said: str) -> None:
     """Once: not again while nothing else is to be said."""
+    said = said[:LONGEST]
     if version.tags.get(ANSWER) != said:
         desk.registry.tag_version(version.name, version.version, {ANSWER: said})
 

@@ -110,7 +110,7 @@ def decided(
     over = " ".join(one.reason for one in judgement.overridden)
     reason, by = request.reason.strip(), request.approver.strip()
     if over:
-        reason = f"forced: {reason} In spite of this: {over}"
+        reason = f"forced: {reason.rstrip('.')}. In spite of this: {over}"
     decision = Decision("promoted", reason, by, now.isoformat(timespec="seconds"), "")
     grounds = "; ".join(one.ground for one in judgement.overridden)
     return decision, {OVERRIDDEN: grounds} if grounds else {}

@@ -124,14 +124,24 @@ class Look:
             found = moves.removed(self._registry, experiment, model, before=before, now=self._now)
             self._learn(experiment, found)
             return watched
-        if rightful is not None and rightful.version == number == before:
+        # A registry that an older program left is learnt bit by bit.
+        adopt = rightful is None and self._left > 0
+        known = not adopt if rightful is None else rightful.version == number
+        if before == number and known:
             self.champions[name] = number
             return watched
+        self._left -= adopt
         version = self._version(experiment, model, number)
         if version is None:
             return watched
         found = moves.found(
-            self._registry, experiment, model, version, before=before, now=self._now
+            self._registry,
+            experiment,
+            model,
+            version,
+            before=before,
+            now=self._now,
+            adopt=adopt,
         )
         self._learn(experiment, found)
         return arrivals.looked(watched, number, version) if found.unevaluated else watched

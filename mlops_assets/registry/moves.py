@@ -37,6 +37,7 @@ def found(
     *,
     before: int | None,
     now: datetime,
+    adopt: bool,
 ) -> Found:
     """What to make of the version that has the alias.
 
@@ -47,6 +48,7 @@ def found(
         version: that has the alias.
         before: the version that had it at the last look.
         now: aware.
+        adopt: whether to write down the champion of a model about which nothing was decided yet.
 
     Raises:
         RegistryError: MLflow does not answer.
@@ -62,7 +64,7 @@ def found(
         now=now,
     )
     name, number = experiment.name, version.version
-    if said == "in_order" and rightful is not None:
+    if said == "in_order" and not adopt:
         return Found(number)
     if said == "under_way" or _changed(registry, experiment, model):
         return Found(None, f"{name}: the alias {CHAMPION} is being moved")

@@ -104,7 +104,9 @@ def test_what_is_forced_is_on_record(world: World, project: Project, mlops: Run)
     assert (content["ok"], content["changed"], content["by"]) == (True, True, "ann")
     assert [one["ground"] for one in content["overridden"]] == ["gates", "card", "freeze"]
     assert world.tags(number)[OVERRIDDEN] == "gates; card; freeze"
-    assert world.decision(number).reason.startswith("forced: law changed In spite of this: Version")
+    assert world.decision(number).reason.startswith(
+        "forced: law changed. In spite of this: Version"
+    )
     assert world.alias == number
 
 
@@ -130,5 +132,5 @@ def test_a_rollback_is_no_way_around_an_approval(world: World, mlops: Run) -> No
     waiting, champion = world.version("waiting"), world.crowned()
     said = mlops("rollback", "churn", "--to", str(waiting))
     assert said.exit_code == 1
-    assert "version 1 of churn is waiting, and was never the champion: mlops promote" in said.output
+    assert "version 1 of churn is waiting, and a rollback is to what was" in said.output
     assert world.alias == champion

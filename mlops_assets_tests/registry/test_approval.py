@@ -113,7 +113,7 @@ def test_everything_that_stands_against_it_is_listed_at_once() -> None:
 def test_what_was_forced_is_written_down() -> None:
     asked = replace(GOOD, force=True)
     decision, beside = decided(asked, judge(asked, standing(frozen=HOLD)), NOW)
-    assert decision.reason.startswith("forced: looked at by the board In spite of this: Promotion")
+    assert decision.reason.startswith("forced: looked at by the board. In spite of this: Promotion")
     assert beside == {OVERRIDDEN: "freeze"}
     assert decision.by == "ann"
 

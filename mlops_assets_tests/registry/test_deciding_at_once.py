@@ -17,9 +17,11 @@ from mlops_assets.gateways.decisions import (
     MOVED_BY_HAND,
 )
 from mlops_assets.gateways.model_registry import CHAMPION, AbsentError, ModelRegistry
+from mlops_assets.registry.looking import MOST_LOOKS, Look
+from mlops_assets_tests.builders import make_experiment
 from mlops_assets_tests.fakes.registry import MemoryRegistry
 from mlops_assets_tests.fakes.target import KilledError
-from mlops_assets_tests.registry.deciding import YEAR_END, HookedMemory, World, experiment
+from mlops_assets_tests.registry.deciding import NOW, YEAR_END, HookedMemory, World, experiment
 
 
 @pytest.fixture
@@ -173,6 +175,31 @@ def test_a_promotion_that_nobody_repeats_is_finished_after_a_minute(
     look = world.look()
     assert look.notes == [f"churn {new} got the alias champion, as was decided"]
     assert (world.alias, look.champions, look.moves) == (new, {"churn": new}, {})
+
+
+def test_a_registry_of_an_older_program_is_learnt_bit_by_bit() -> None:
+    """A first look at very many models writes no more than others, and all may be deployed."""
+    many = [make_experiment(name=f"model{n}") for n in range(MOST_LOOKS + 5)]
+    registry = HookedMemory()
+    for each in many:
+        number = registry.register(each.name, source="s", run_id="", tags={"mlops.bundle_uri": "b"})
+        registry.set_alias(each.name, CHAMPION, number)
+    decided: dict[str, int] = {}
+    for learnt in (MOST_LOOKS, 5, 0):
+        registry.written.clear()
+        look = Look(
+            registry,
+            decided=decided,
+            watched={},
+            attempt=lambda *_: None,
+            has_rows=lambda _: True,
+            now=NOW,
+            dagster_url="",
+        )
+        look.take(many)
+        decided = dict(look.champions)
+        assert decided == {each.name: 1 for each in many}
+        assert len(registry.written) == learnt
 
 
 @pytest.mark.parametrize("call", range(1, 5))
