@@ -79,8 +79,9 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
         target_context: dg.ResourceParam[TargetContext],
     ) -> Events:
         journal = Journal(data_store, experiment.name, kind)
-        put_back = experiment.promotion.by_hand == "put_back"
-        version = champions.current(model_registry, experiment.model_name, put_back=put_back)
+        version = champions.current(
+            model_registry, experiment.model_name, by_hand=experiment.promotion.by_hand
+        )
         if version is None:
             raise dg.Failure(
                 f"{experiment.name}: no version has the alias {CHAMPION}; mlops promote gives it "

@@ -4,9 +4,13 @@ that is set before the alias. An alias elsewhere was moved by hand, or is about 
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from mlops_assets.gateways.model_registry import CHAMPION, AbsentError, ModelRegistry
 from mlops_assets.gateways.registered import RegisteredModel
+
+Mode = Literal["accept", "report", "put_back"]
+"""What is to become of an alias that was moved by hand."""
 
 CHAMPION_TAG = "mlops.champion"
 UNDER_WAY = timedelta(minutes=1)
@@ -73,13 +77,13 @@ def restore(registry: ModelRegistry, name: str) -> None:
             registry.set_alias(name, CHAMPION, rightful.version)
 
 
-def current(registry: ModelRegistry, name: str, *, put_back: bool) -> int | None:
+def current(registry: ModelRegistry, name: str, *, by_hand: Mode) -> int | None:
     """The version that may be deployed, and that others are compared with; None without one.
 
     Args:
         registry: where it is.
         name: of the registered model.
-        put_back: whether an alias that was moved by hand counts for nothing.
+        by_hand: what the YAML says of moves by hand; of `put_back` they count for nothing.
 
     Raises:
         RegistryError: MLflow does not answer.
@@ -88,7 +92,7 @@ def current(registry: ModelRegistry, name: str, *, put_back: bool) -> int | None
     if model is None:
         return None
     alias, rightful = model.aliases.get(CHAMPION), crowned(model)
-    if not put_back or rightful is None or rightful.version == alias:
+    if by_hand != "put_back" or rightful is None or rightful.version == alias:
         return alias
     try:
         return registry.version(name, rightful.version).version

@@ -126,8 +126,8 @@ def _tagged(desk: Desk, tag: str) -> list[RegistryVersion]:
 
 
 def _champion(desk: Desk, experiment: Experiment) -> int | None:
-    put_back = experiment.promotion.by_hand == "put_back"
-    return champions.current(desk.registry, experiment.model_name, put_back=put_back)
+    by_hand = experiment.promotion.by_hand
+    return champions.current(desk.registry, experiment.model_name, by_hand=by_hand)
 
 
 def _one(desk: Desk, experiment: Experiment, version: RegistryVersion, answered: Answered) -> None:

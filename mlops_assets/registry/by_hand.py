@@ -3,10 +3,9 @@
 from datetime import datetime
 from typing import Literal
 
-from mlops_assets.gateways.champions import UNDER_WAY, Crowned
+from mlops_assets.gateways.champions import UNDER_WAY, Crowned, Mode
 from mlops_assets.gateways.decisions import Decision
 
-Mode = Literal["accept", "report", "put_back"]
 Meaning = Literal["in_order", "under_way", "interrupted", "follow", "leave", "put_back"]
 """`in_order`: as decided. `under_way`: decided a moment ago, the alias may still follow.
 `interrupted`: it should have followed: set it. The others are moves by hand: `follow` it, `leave`

@@ -7,12 +7,12 @@ from datetime import datetime
 
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways import champions
+from mlops_assets.gateways.champions import Mode
 from mlops_assets.gateways.decisions import BY_HAND, MOVED_BY_HAND, Decision
 from mlops_assets.gateways.model_registry import CHAMPION, AbsentError, ModelRegistry
 from mlops_assets.gateways.registered import RegisteredModel, RegistryVersion
 from mlops_assets.registry import by_hand
 from mlops_assets.registry.arrivals import is_foreign
-from mlops_assets.registry.by_hand import Mode
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,9 @@ def _champion(
 ) -> tuple[Outcome | None, Comparison | None]:
     """What the champion says of the test rows, asked with its own columns of them; None, with a
     note that says why, where it says nothing."""
-    put_back = experiment.promotion.by_hand == "put_back"
-    version = champions.current(registry, experiment.model_name, put_back=put_back)
+    version = champions.current(
+        registry, experiment.model_name, by_hand=experiment.promotion.by_hand
+    )
     if version is None:
         return None, None
     comparison = Comparison(version, None, None, note="")

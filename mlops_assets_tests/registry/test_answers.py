@@ -177,7 +177,7 @@ def test_an_alias_is_not_put_back_to_a_version_that_is_gone(world: World) -> Non
     assert "was deleted" in world.look().notes[0]
     world.registry.set_alias("churn", CHAMPION, other)
     assert world.look().champions == {"churn": other}
-    assert champions.current(world.registry, "churn", put_back=True) == other
+    assert champions.current(world.registry, "churn", by_hand="put_back") == other
 
 
 def test_an_alias_that_was_taken_away_is_put_back(world: World) -> None:

@@ -2,12 +2,14 @@
 registry in memory, which is held to the real one here too."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_assets.deployment import releases
 from mlops_assets.gateways import champions
 from mlops_assets.gateways.decisions import (
     APPROVE,
@@ -16,7 +18,7 @@ from mlops_assets.gateways.decisions import (
     FROZEN_UNTIL,
     MOVED_BY_HAND,
 )
-from mlops_assets.gateways.model_registry import CHAMPION, AbsentError, ModelRegistry
+from mlops_assets.gateways.model_registry import CHAMPION, AbsentError, ModelRegistry, RegistryError
 from mlops_assets.registry.looking import MOST_LOOKS, Look
 from mlops_assets_tests.builders import make_experiment
 from mlops_assets_tests.fakes.registry import MemoryRegistry
@@ -175,6 +177,24 @@ def test_a_promotion_that_nobody_repeats_is_finished_after_a_minute(
     look = world.look()
     assert look.notes == [f"churn {new} got the alias champion, as was decided"]
     assert (world.alias, look.champions, look.moves) == (new, {"churn": new}, {})
+
+
+@pytest.mark.parametrize(
+    ("mode", "served"), [("accept", "other"), ("report", "other"), ("put_back", "champion")]
+)
+def test_what_endpoints_may_serve_before_the_sensor_has_looked(
+    world: World, mode: Any, served: str
+) -> None:
+    known = {"other": world.version("promoted"), "champion": world.crowned()}
+    world.registry.set_alias("churn", CHAMPION, known["other"])
+    assert champions.current(world.registry, "churn", by_hand=mode) == known[served]
+
+
+def test_what_was_refused_is_fetched_for_no_endpoint(world: World, tmp_path: Path) -> None:
+    number = world.version("refused")
+    world.registry.set_alias("churn", CHAMPION, number)
+    with pytest.raises(RegistryError, match="version 1 of churn was refused: passed"):
+        releases.fetch(world.registry, "churn", number, tmp_path)
 
 
 def test_a_registry_of_an_older_program_is_learnt_bit_by_bit() -> None:

@@ -45,8 +45,9 @@ def _scored(experiment: Experiment, spec: BatchSpec) -> dg.AssetsDefinition:
         data_store: dg.ResourceParam[DataStore],
         model_registry: dg.ResourceParam[ModelRegistry],
     ) -> dg.MaterializeResult[ScoredTables]:
-        put_back = experiment.promotion.by_hand == "put_back"
-        version = champions.current(model_registry, experiment.model_name, put_back=put_back)
+        version = champions.current(
+            model_registry, experiment.model_name, by_hand=experiment.promotion.by_hand
+        )
         if version is None:
             raise dg.Failure(
                 f"{experiment.name}: no version has the alias {CHAMPION}; mlops promote gives it "
