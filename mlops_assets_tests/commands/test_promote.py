@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mlops_assets.cli import cli
-from mlops_assets.gateways.decisions import OVERRIDDEN
+from mlops_assets.gateways.decisions import OVERRIDDEN, ROLLED_BACK
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets_tests.commands.project import CHURN, Project
 from mlops_assets_tests.registry.deciding import HookedStore, World, experiment
@@ -134,3 +134,15 @@ def test_a_rollback_is_no_way_around_an_approval(world: World, mlops: Run) -> No
     assert said.exit_code == 1
     assert "version 1 of churn is waiting, and a rollback is to what was" in said.output
     assert world.alias == champion
+
+
+def test_a_rollback_is_a_decision_of_a_person_and_no_move_by_hand(world: World, mlops: Run) -> None:
+    """What it then deploys has no bundle here; the decision stands before that."""
+    before, champion = world.version("promoted"), world.crowned()
+    world.look()
+    mlops("rollback", "churn", "--to", str(before), "--reason", "too many alarms")
+    decision = world.decision(before)
+    assert (decision.outcome, decision.by) == ("promoted", "rollback by ann: too many alarms")
+    assert world.tags(champion)[ROLLED_BACK].startswith("to version 1, rollback by ann")
+    look = world.look()
+    assert (look.moves, look.champions) == ({}, {"churn": before})
