@@ -25,6 +25,8 @@ from definitions import generate
 
 SECONDS = 1.0
 """What a tick may cost."""
+SEARCHES = 3
+"""For the tags of people's requests, and of versions that a freeze holds up."""
 
 
 class Counted:
@@ -73,8 +75,11 @@ def main():
         f"median {median:.2f} s, slowest {slowest:.2f} s of {len(seconds)} ticks; "
         f"calls of MLflow per tick: {dict(calls)}"
     )
-    holds = median < SECONDS and sum(calls.values()) <= 1 + asked.models // 1000
-    print(f"{'PASS' if holds else 'FAIL'}  below {SECONDS:g} s, one call per thousand models")
+    holds = median < SECONDS and sum(calls.values()) <= SEARCHES + 1 + asked.models // 1000
+    print(
+        f"{'PASS' if holds else 'FAIL'}  below {SECONDS:g} s, one call per thousand models, and "
+        f"{SEARCHES} searches for what people ask"
+    )
     sys.exit(not holds)
 
 
@@ -108,6 +113,11 @@ def fill(path, models, versions):
                 "('default', :name, 'champion', :version)",
                 last,
             ),
+            (
+                "INSERT INTO registered_model_tags (workspace, name, key, value) VALUES "
+                "('default', :name, 'mlops.champion', :version)",
+                last,
+            ),
         ):
             connection.execute(text(statement), given)
     engine.dispose()
@@ -128,12 +138,11 @@ def ticks(instance, registry, experiments, times):
         for job in (names.deploy_job, names.retrain_job)
     ]
     (sensor,) = sensors.build(experiments, jobs).sensors
+    resources = {"model_registry": registry, "dagster_url": ""}
     seconds, cursor = [], None
     for _ in range(times + 1):
         registry.client.calls.clear()
-        context = dg.build_sensor_context(
-            instance=instance, cursor=cursor, resources={"model_registry": registry}
-        )
+        context = dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources)
         began = time.perf_counter()
         data = sensor.evaluate_tick(context)
         seconds.append(time.perf_counter() - began)

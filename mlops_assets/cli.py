@@ -10,6 +10,7 @@ from mlops_assets.commands.impact import impact
 from mlops_assets.commands.init import init
 from mlops_assets.commands.plan import plan
 from mlops_assets.commands.predict import predict
+from mlops_assets.commands.promote import promote
 from mlops_assets.commands.reproduce import reproduce
 from mlops_assets.commands.retention import retention
 from mlops_assets.commands.rollback import rollback
@@ -32,8 +33,8 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    init, check, plan, run, predict, serve, status, history, impact, rollback, reproduce, retention,
-    stop, webhooks, schema, completion,
+    init, check, plan, run, predict, serve, status, history, impact, promote, rollback, reproduce,
+    retention, stop, webhooks, schema, completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)

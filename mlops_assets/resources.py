@@ -28,6 +28,8 @@ def build(settings: Settings) -> dict[str, Any]:
         "study_store": StudyStore(settings.study_url),
         "source_context": source_context(settings),
         "target_context": target_context(settings),
+        "user": settings.user,
+        "dagster_url": settings.dagster_url,
     }
 
 

@@ -1,6 +1,7 @@
 """The only reader of the environment: where things are kept, and which servers are used."""
 
 import os
+import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,8 @@ class Settings:
     """Where people open the Dagster UI, for links (`MLOPS_DAGSTER_URL`)."""
     mlflow_url: str
     """Where people open the MLflow UI, for links (`MLOPS_MLFLOW_URL`)."""
+    user: str
+    """Who trains, approves and rolls back (`MLOPS_USER`); by default the user of the system."""
     executor: Executor
     """Where the steps of a run work: one after the other in its own process, or each in a pod of
     its own (`MLOPS_EXECUTOR`)."""
@@ -74,9 +77,18 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         environment=dict(env),
         dagster_url=env.get("MLOPS_DAGSTER_URL") or "http://127.0.0.1:3000",
         mlflow_url=env.get("MLOPS_MLFLOW_URL") or (tracking if served else "http://127.0.0.1:5000"),
+        user=(env.get("MLOPS_USER") or "").strip() or _system_user(),
         executor=_executor(env.get("MLOPS_EXECUTOR") or "in_process"),
         webhook_secret=_secret(env.get("MLOPS_WEBHOOK_SECRET") or ""),
     )
+
+
+def _system_user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        # In a container the number may have no name.
+        return f"user {os.getuid()}"
 
 
 def _executor(asked: str) -> Executor:

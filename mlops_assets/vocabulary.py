@@ -56,6 +56,9 @@ VERSION_TAG = "mlops/version"
 ADOPTS_TAG = "mlops/adopts"
 """On runs that evaluate a version which somebody else registered: `<experiment>:<version>`."""
 
+AUTHOR_TAG = "mlops/author"
+"""On runs that somebody launches on a server which runs as somebody else: who."""
+
 # The tag dagster-mlflow's own resource uses: an asset of the user's that logs through that
 # resource lands in the same MLflow run as ours.
 DAGSTER_RUN_TAG = "dagster_run_id"
@@ -136,6 +139,15 @@ def reason_of(tags: Mapping[str, str]) -> str:
         if tag in tags:
             return words.format(tags[tag])
     return "launched by hand"
+
+
+def author_of(tags: Mapping[str, str], user: str) -> str:
+    """Who makes what a run makes: the sensor or schedule that started it, who the tag names, or
+    else the user whose process runs it."""
+    reason = reason_of(tags)
+    if reason.startswith(("sensor ", "schedule ")):
+        return reason
+    return tags.get(AUTHOR_TAG) or user
 
 
 def root_run(context: dg.AssetExecutionContext) -> str:

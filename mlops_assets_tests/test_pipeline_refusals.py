@@ -182,20 +182,24 @@ def test_a_port_that_is_taken(project, run):
 
 
 def test_manual_promotion_explains_itself_and_deploys_what_was_approved(project, run):
-    project.write(
-        CSV.replace("deployment:", "registry: {promotion: {approval: manual}}\ndeployment:"),
-        "small.yaml",
-    )
+    manual = "registry: {promotion: {approval: manual, required: [limitations]}}\ndeployment:"
+    project.write(CSV.replace("deployment:", manual), "small.yaml")
     nothing = run("small", "--deploy-only")
     assert nothing.exit_code == 1
     assert "small has no champion to deploy" in nothing.output
     result = run("small")
     assert result.exit_code == 0, result.output
-    assert "promotion is manual: version 1 takes no traffic until" in result.output
+    assert "version 1 waits: it takes no traffic until somebody else approves it" in result.output
+    assert "mlops promote small 1 --reason" in result.output
     assert "mlops run small --deploy-only" in result.output
     (seen,) = observe(project.settings, loader.load(project.root / "configs" / "small.yaml"))
     assert seen.endpoint is None
-    project.registry.set_alias("small", "champion", 1)
+    own = CliRunner().invoke(cli, ["promote", "small", "1", "--reason", "mine"])
+    assert own.exit_code == 1
+    assert "nobody approves their own" in own.output
+    assert "lacks registry.card.limitations" in own.output
+    asked = ["promote", "small", "1", "--reason", "the board agreed", "--force"]
+    assert CliRunner().invoke(cli, asked, env={"MLOPS_USER": "somebody else"}).exit_code == 0
     try:
         approved = run("small", "--deploy-only")
         assert approved.exit_code == 0, approved.output

@@ -1,7 +1,7 @@
 """`mlops rollback`: the version that was live before is the champion again, and live."""
 
-import getpass
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,9 +50,9 @@ def rollback(
         lines = [words, *(f"  {kind}: {said}" for kind, said in now), "Nothing was changed."]
         click.echo(json.dumps(plan, indent=2) if as_json else "\n".join(lines))
         return
-    _decide(registry, chosen.model_name, champion, to, reason)
+    trouble = _decide(current, chosen, registry, champion, to, reason)
     if not as_json:
-        click.echo(words)
+        click.echo("\n".join([words, *filter(None, [trouble])]))
     _deploy(current, chosen, f"rollback: {reason}" if reason else "rollback", verbose, as_json)
 
 
@@ -62,6 +62,7 @@ def _versions(
     """The champion, and the version to go back to."""
     from mlops_assets.commands import deployments
     from mlops_assets.commands.instance import existing_instance
+    from mlops_assets.gateways.decisions import Decision
     from mlops_assets.gateways.model_registry import CHAMPION, RegistryError
 
     try:
@@ -83,6 +84,12 @@ def _versions(
         tags = registry.version(experiment.model_name, to).tags
     except RegistryError as error:
         raise click.ClickException(str(error)) from error
+    decision = Decision.of(tags)
+    if decision is not None and decision.outcome != "promoted":
+        raise click.ClickException(
+            f"version {to} of {experiment.name} is {decision.outcome}, and a rollback is to what "
+            f"was decided to be good: mlops promote {experiment.name} {to}"
+        )
     if "mlops.bundle_uri" not in tags:
         raise click.ClickException(f"version {to} of {experiment.name} has no serving bundle")
     return champion, to
@@ -100,15 +107,28 @@ def _live(settings: "Settings", experiment: "Experiment") -> list[tuple[str, str
 
 
 def _decide(
-    registry: "ModelRegistry", model: str, champion: int | None, to: int, reason: str
-) -> None:
-    from mlops_assets.gateways.model_registry import CHAMPION
+    settings: "Settings",
+    experiment: "Experiment",
+    registry: "ModelRegistry",
+    champion: int | None,
+    to: int,
+    reason: str,
+) -> str:
+    """Make the version champion, as the decision of a person; empty, or what could not be written
+    down. No gate and no freeze holds it up: it was the champion before."""
+    from mlops_assets.gateways.decisions import ROLLED_BACK, Decision
+    from mlops_assets.registry import answers
 
-    who = f"rollback by {getpass.getuser()}" + (f": {reason}" if reason else "")
-    registry.tag_version(model, to, {"mlops.decided_by": who})
+    model, now = experiment.model_name, datetime.now(UTC)
+    who = f"rollback by {settings.user}" + (f": {reason}" if reason else "")
     if champion not in (None, to):
-        registry.tag_version(model, champion, {"mlops.rolled_back": f"to version {to}, {who}"})
-    registry.set_alias(model, CHAMPION, to)
+        registry.tag_version(model, champion, {ROLLED_BACK: f"to version {to}, {who}"})
+    desk = answers.Desk(registry, now, settings.dagster_url)
+    version = registry.version(model, to)
+    at = now.isoformat(timespec="seconds")
+    decision = Decision("promoted", reason or "rolled back to it", who, at, "")
+    answers.decide(desk, version, decision, {})
+    return answers.note(desk, experiment, version)
 
 
 def _deploy(

@@ -231,13 +231,12 @@ class Flow:
         return f"Interrupted. {kept}`mlops run {name}` goes on from there."
 
     def _how_to_approve(self, version: dict[str, Any]) -> str:
-        url = self._registry().version_url(version["name"], version["version"])
+        name, number = self._experiment.name, version["version"]
         return (
-            "promotion is manual: version "
-            f"{version['version']} takes no traffic until somebody gives it the alias `champion`\n"
-            f"{url} (make dev)\n"
-            f"then `make dev` deploys it by itself, or: mlops run {self._experiment.name} "
-            "--deploy-only"
+            f"version {number} waits: it takes no traffic until somebody else approves it, or a "
+            "freeze is over\n"
+            f'mlops promote {name} {number} --reason "..."\n'
+            f"then `make dev` deploys it by itself, or: mlops run {name} --deploy-only"
         )
 
     def _say_next(self) -> None:

@@ -17,6 +17,7 @@ from mlops_assets.deployment.shadow import ShadowError
 from mlops_assets.deployment.targets.base import Release, Target, TargetContext, TargetError
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
+from mlops_assets.gateways import champions
 from mlops_assets.gateways.data_store import DataStore, DataStoreError
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
 from mlops_assets.gateways.profile_store import PredictionStore, ProfileStore
@@ -80,10 +81,13 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
         target_context: dg.ResourceParam[TargetContext],
     ) -> Events:
         journal = Journal(data_store, experiment.name, kind)
-        version = model_registry.aliases(experiment.model_name).get(CHAMPION)
+        version = champions.current(
+            model_registry, experiment.model_name, by_hand=experiment.promotion.by_hand
+        )
         if version is None:
             raise dg.Failure(
-                f"{experiment.name}: no version has the alias {CHAMPION}; promote one in MLflow",
+                f"{experiment.name}: no version has the alias {CHAMPION}; mlops promote gives it "
+                "to one",
                 allow_retries=False,
             )
         if config.version not in (None, version):

@@ -13,8 +13,9 @@ from mlops_assets.deployment.probe import Probe, probe
 from mlops_assets.deployment.targets.base import Target, TargetContext, TargetError
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
+from mlops_assets.gateways import champions
 from mlops_assets.gateways.data_store import DataStore, DataStoreError
-from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
+from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
 from mlops_assets.gateways.records import Endpoint
 
 
@@ -35,7 +36,7 @@ def judge(
     """Whether the endpoint serves the champion, asking target, registry and journal now."""
     kind, model = kind_of(type(target)), experiment.model_name
     try:
-        champion = registry.aliases(model).get(CHAMPION)
+        champion = champions.current(registry, model, by_hand=experiment.promotion.by_hand)
         tags = {} if champion is None else registry.version(model, champion).tags
         return truth.serves_the_champion(
             target.observe(experiment.name, context),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.decisions import Decision
 from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
 from mlops_assets.serving import bundle
 from mlops_assets.serving.bundle import BundleError
@@ -27,7 +28,7 @@ def fetch(registry: ModelRegistry, model: str, version: int, folder: Path) -> Fe
     """Copy the bundle of a registered version into `folder`.
 
     Raises:
-        RegistryError: MLflow does not have it.
+        RegistryError: MLflow does not have it, or it was refused.
         BundleError: it is not the one that was registered.
     """
     tags = registry.version(model, version).tags
@@ -36,6 +37,9 @@ def fetch(registry: ModelRegistry, model: str, version: int, folder: Path) -> Fe
             f"version {version} of {model} has no serving bundle: it was not registered by an "
             "experiment of ours"
         )
+    decision = Decision.of(tags)
+    if decision is not None and decision.outcome == "refused":
+        raise RegistryError(f"version {version} of {model} was refused: {decision.reason}")
     path = registry.download(tags["mlops.bundle_uri"], folder)
     bundle.verify(path)
     if (found := bundle.digest(path)) != tags["mlops.bundle_digest"]:

@@ -169,7 +169,7 @@ def _registry(survey: Survey) -> list[str]:
     return [
         "registry:",
         "  promotion:",
-        "    approval: automatic  # manual: somebody sets the alias `champion` in MLflow",
+        "    approval: automatic  # manual: somebody else approves it, by mlops promote",
         "    # metrics:  # without them a model must be shown to be better than the champion",
         f"    #   {metric}:",
         "    #     rule: non_inferior  # for retraining on fresh data: not worse by the margin",

@@ -9,10 +9,23 @@ from functools import reduce
 from operator import or_
 from types import ModuleType
 from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 T = TypeVar("T")
+
+
+def _check_time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError("not an IANA time zone, for instance Europe/Berlin") from error
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_check_time_zone)]
+"""IANA name of a time zone."""
 
 
 class Spec(BaseModel):

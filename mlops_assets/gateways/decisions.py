@@ -1,5 +1,5 @@
-"""What was decided about a version: tags on it in MLflow, so that whoever finds the version finds
-the decision too."""
+"""What was decided about a version, and what people ask for: tags on it in MLflow, so that whoever
+finds the version finds the decision too."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +12,27 @@ REASON = "mlops.decision_reason"
 DECIDED_BY = "mlops.decided_by"
 DECIDED_AT = "mlops.decided_at"
 RUN = "mlops.decision_run"
+OVERRIDDEN = "mlops.overridden"
+"""What a forced approval went over."""
+AUTHOR = "mlops.author"
+"""Who made the version: a person, or `schedule ...`, `sensor ...`."""
+COMPARED_WITH = "mlops.compared_with"
+"""The champion that the gates compared the version with, or `none`."""
+FROZEN_UNTIL = "mlops.frozen_until"
+"""On a version that becomes the champion after a freeze."""
+ROLLED_BACK = "mlops.rolled_back"
+"""On a version that another one replaced by `mlops rollback`."""
+MOVED_BY_HAND = "mlops.moved_by_hand"
+"""On a version that got the alias around the policy: when, and what was done about it."""
+
+APPROVE = "mlops.approve"
+"""Set by people: why the version is to be the champion."""
+APPROVED_BY = "mlops.approved_by"
+"""Set by people: who says so."""
+REJECT = "mlops.reject"
+"""Set by people: why the version must not be the champion."""
+ANSWER = "mlops.approval"
+"""What became of such a request."""
 
 THE_GATES = "the gates"
 BY_HAND = "whoever moved the alias in MLflow"
@@ -24,7 +45,7 @@ class Decision:
     """Whether a version may serve."""
 
     outcome: Outcome
-    """`waiting`: the gates passed it, and a person has to approve it."""
+    """`waiting`: the gates passed it, and a person has to approve it, or a freeze has to end."""
     reason: str
     by: str
     at: str

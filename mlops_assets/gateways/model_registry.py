@@ -6,7 +6,7 @@ Knows no stage and no Dagster. What is written to a run stands in `run_log`.
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -230,15 +230,23 @@ class ModelRegistry(RunLog):
 
     def aliases(self, name: str) -> dict[str, int]:
         """Version numbers by alias; empty when nothing is registered under the name."""
+        model = self.model(name)
+        return {} if model is None else dict(model.aliases)
+
+    def model(self, name: str) -> RegisteredModel | None:
+        """A registered model; None when nothing is registered under the name.
+
+        Raises:
+            RegistryError: MLflow does not answer.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
-            model = self.client.get_registered_model(name)
+            return model_from(self.client.get_registered_model(name))
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return {}
+                return None
             raise RegistryError(f"MLflow cannot answer about {name}: {error}") from error
-        return {alias: int(version) for alias, version in model.aliases.items()}
 
     def models(self) -> dict[str, RegisteredModel]:
         """Every registered model, in one sweep: a call for each thousand.
@@ -261,8 +269,35 @@ class ModelRegistry(RunLog):
             if not token:
                 return models
 
+    def versions_tagged(self, tag: str, *, most: int) -> list[RegistryVersion]:
+        """Up to `most` versions, of all models, that have the tag, whatever its value: one call.
+
+        Raises:
+            RegistryError: MLflow does not answer.
+        """
+        self.check()
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self.client.search_model_versions(f"tags.`{tag}` LIKE '%'", max_results=most)
+        except MlflowException as error:
+            raise RegistryError(f"MLflow cannot search for the tag {tag}: {error}") from error
+        return [version_from(one) for one in found]
+
     def set_alias(self, name: str, alias: str, version: int) -> None:
         self.client.set_registered_model_alias(name, alias, str(version))
+
+    def remove_alias(self, name: str, alias: str) -> None:
+        self.client.delete_registered_model_alias(name, alias)
+
+    def tag_model(self, name: str, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            self.client.set_registered_model_tag(name, key, value)
+
+    def untag_version(self, name: str, version: int, tags: Iterable[str]) -> None:
+        """Remove tags, of which some may not be there."""
+        for key in tags:
+            self.client.delete_model_version_tag(name, str(version), key)
 
     def tag_version(self, name: str, version: int, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():

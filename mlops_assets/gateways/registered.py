@@ -75,6 +75,7 @@ class RegisteredModel:
     """The version with the greatest number; None when there is none."""
     created_ms: int
     """Unix time, milliseconds. Another model that later gets the same name has another."""
+    tags: Mapping[str, str]
 
 
 def model_from(found: Any) -> RegisteredModel:
@@ -84,6 +85,7 @@ def model_from(found: Any) -> RegisteredModel:
         aliases={alias: int(version) for alias, version in found.aliases.items()},
         latest=max(versions, key=lambda each: each.version, default=None),
         created_ms=int(found.creation_timestamp),
+        tags=dict(found.tags),
     )
 
 

@@ -1,13 +1,16 @@
 """The gates before registration."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
+from mlops_assets.gateways.decisions import THE_GATES, Decision
+from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.records import Evaluation
-from mlops_assets.registry import promotion
+from mlops_assets.registry import promotion, record
 
 GATES: dict[str, promotion.Judge] = {
     names.MEETS_QUALITY_FLOOR: promotion.quality_floor,
@@ -42,13 +45,26 @@ def build(experiment: Experiment) -> dg.Definitions:
     )
     @names.inspected_once
     def gates(
-        context: dg.AssetCheckExecutionContext, evaluation: Evaluation
+        context: dg.AssetCheckExecutionContext,
+        evaluation: Evaluation,
+        model_registry: dg.ResourceParam[ModelRegistry],
+        dagster_url: dg.ResourceParam[str],
     ) -> Iterator[dg.AssetCheckResult]:
         asked = {check.name for check in context.selected_asset_check_keys}
-        decision = promotion.decide(
+        judged = promotion.decide(
             evaluation, experiment.promotion, {n: j for n, j in GATES.items() if n in asked}
         )
-        for name, verdict in decision.verdicts.items():
+        if asked == GATES.keys() and not judged.promoted:
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            record.write_refused(
+                model_registry,
+                experiment,
+                evaluation.run_id,
+                judged,
+                Decision("refused", judged.refusal, THE_GATES, at, context.run.run_id),
+                dagster_url=dagster_url,
+            )
+        for name, verdict in judged.verdicts.items():
             table = promotion.findings_table(verdict.findings)
             yield dg.AssetCheckResult(
                 check_name=name,

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mlops_assets.experiment.model import Experiment
-from mlops_assets.gateways.decisions import BY_HAND, THE_GATES, Decision
+from mlops_assets.gateways.champions import crowned
+from mlops_assets.gateways.decisions import THE_GATES, Decision
 from mlops_assets.gateways.model_registry import CHAMPION, AbsentError, ModelRegistry
 from mlops_assets.gateways.registered import RegisteredModel, RegistryVersion
-from mlops_assets.registry import arrivals
+from mlops_assets.registry import answers, arrivals, moves
+from mlops_assets.registry.answers import Desk
 from mlops_assets.registry.arrivals import ATTEMPTS, Watched
+from mlops_assets.registry.moves import Found
 
 MOST_LOOKS = 50
 """Single versions asked for in one look, beside the sweep; the next one goes on from there."""
@@ -44,6 +47,7 @@ class Look:
         adoptions: versions whose evaluation is to be started.
         watched: what to remember, by experiment.
         notes: what waits, and for what.
+        moves: by experiment, what was done about an alias that was moved by hand.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Look:
         attempt: Callable[[str, int], Attempt | None],
         has_rows: Callable[[str], bool],
         now: datetime,
+        dagster_url: str,
     ) -> None:
         """
         Args:
@@ -64,17 +69,20 @@ class Look:
             attempt: the newest run that evaluated this version of this experiment.
             has_rows: whether the experiment has a training set to evaluate on.
             now: aware.
+            dagster_url: where people open Dagster.
         """
         self.champions: dict[str, int] = {}
         self.adoptions: list[Adoption] = []
         self.watched: dict[str, Watched] = {}
         self.notes: list[str] = []
+        self.moves: dict[str, str] = {}
         self._registry = registry
         self._decided = decided
         self._before = watched
         self._attempt = attempt
         self._has_rows = has_rows
-        self._at = now.isoformat(timespec="seconds")
+        self._now = now
+        self._dagster_url = dagster_url
         self._left = MOST_LOOKS
 
     def take(self, experiments: Iterable[Experiment]) -> None:
@@ -84,7 +92,8 @@ class Look:
             RegistryError: it does not answer; nothing of this look counts then.
         """
         models = self._registry.models()
-        for experiment in experiments:
+        ours = tuple(experiments)
+        for experiment in ours:
             model = models.get(experiment.model_name)
             if model is None:
                 continue
@@ -92,6 +101,9 @@ class Look:
             watched = self._look_at_new(experiment, model, watched)
             watched = self._look_at_champion(experiment, model, watched)
             self.watched[experiment.name] = self._look_at_waiting(experiment, model, watched)
+        answered = answers.answer(Desk(self._registry, self._now, self._dagster_url), ours)
+        self.champions |= answered.champions
+        self.notes += answered.notes
 
     def _look_at_new(
         self, experiment: Experiment, model: RegisteredModel, watched: Watched
@@ -107,25 +119,40 @@ class Look:
     ) -> Watched:
         """A version of others is deployed after it was evaluated, whoever gave it the alias."""
         name, number = experiment.name, model.aliases.get(CHAMPION)
+        before, rightful = self._decided.get(name), crowned(model)
         if number is None:
+            found = moves.removed(self._registry, experiment, model, before=before, now=self._now)
+            self._learn(experiment, found)
             return watched
-        if self._decided.get(name) == number:
+        # A registry that an older program left is learnt bit by bit.
+        adopt = rightful is None and self._left > 0
+        known = not adopt if rightful is None else rightful.version == number
+        if before == number and known:
             self.champions[name] = number
             return watched
+        self._left -= adopt
         version = self._version(experiment, model, number)
         if version is None:
             return watched
-        if arrivals.is_foreign(version):
-            return arrivals.looked(watched, number, version)
-        decision = Decision.of(version.tags)
-        if "mlops.bundle_uri" not in version.tags:
-            self.notes.append(f"{name} {number} is the champion, and was refused")
-            return watched
-        if decision is not None and decision.outcome != "promoted":
-            reason = f"the alias {CHAMPION} was set although it was {decision.outcome}"
-            self._record(version, Decision("promoted", reason, BY_HAND, self._at, ""))
-        self.champions[name] = number
-        return watched
+        found = moves.found(
+            self._registry,
+            experiment,
+            model,
+            version,
+            before=before,
+            now=self._now,
+            adopt=adopt,
+        )
+        self._learn(experiment, found)
+        return arrivals.looked(watched, number, version) if found.unevaluated else watched
+
+    def _learn(self, experiment: Experiment, found: Found) -> None:
+        if found.champion is not None:
+            self.champions[experiment.name] = found.champion
+        if found.note:
+            self.notes.append(found.note)
+        if found.moved:
+            self.moves[experiment.name] = found.note
 
     def _look_at_waiting(
         self, experiment: Experiment, model: RegisteredModel, watched: Watched
@@ -164,8 +191,9 @@ class Look:
         name, number = experiment.name, version.version
         if attempt is not None and (attempt.refusal or times >= ATTEMPTS):
             reason = attempt.refusal or f"it could not be evaluated: {ATTEMPTS} runs failed"
-            refused = Decision("refused", reason, THE_GATES, self._at, attempt.run_id)
-            self._record(version, refused)
+            at = self._now.isoformat(timespec="seconds")
+            refused = Decision("refused", reason, THE_GATES, at, attempt.run_id)
+            self._registry.tag_version(version.name, number, refused.tags())
             return arrivals.settled(watched, number)
         # A request whose run is not there is made once more, under its own name.
         if attempt is not None or times == 0:
@@ -186,6 +214,3 @@ class Look:
             return self._registry.version(experiment.model_name, number)
         except AbsentError:
             return None
-
-    def _record(self, version: RegistryVersion, decision: Decision) -> None:
-        self._registry.tag_version(version.name, version.version, decision.tags())

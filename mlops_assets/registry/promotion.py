@@ -9,7 +9,7 @@ the level of one, and none is corrected for the others (the intersection-union t
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -70,6 +70,11 @@ class Judged:
     def refusals(self) -> dict[str, str]:
         """The reason by gate, of the gates that refuse."""
         return {name: v.reason for name, v in self.verdicts.items() if not v.passed}
+
+    @property
+    def refusal(self) -> str:
+        """Every gate that refuses, with its reason, in a line."""
+        return "; ".join(f"{name}: {why}" for name, why in self.refusals.items())
 
     def to_json(self) -> list[Json]:
         """One entry per finding: gate, subject, rule, result, reason, and the numbers."""
@@ -259,6 +264,20 @@ def findings_table(findings: tuple[Finding, ...]) -> str:
         for gap in (each.difference,)
     ]
     return table(("what", "rule", "model", "champion", "difference", "wanted", ""), rows)
+
+
+def findings_of(entries: Iterable[Json]) -> tuple[Finding, ...]:
+    """The findings that `Judged.to_json` wrote.
+
+    Raises:
+        TypeError: an entry was written by another version of this program.
+    """
+    found = []
+    for entry in entries:
+        values = {key: value for key, value in entry.items() if key != "gate"}
+        gap = values.get("difference")
+        found.append(Finding(**{**values, "difference": Metric(**gap) if gap else None}))
+    return tuple(found)
 
 
 def _number(value: float | None) -> str:

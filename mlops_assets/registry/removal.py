@@ -15,6 +15,7 @@ from typing import Any
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways import versions as past
 from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.decisions import ROLLED_BACK
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.registered import RegistryVersion
 from mlops_assets.gateways.study_locks import StudyBusyError
@@ -166,7 +167,7 @@ def _version(one: RegistryVersion) -> Version:
         number=one.version,
         created=datetime.fromtimestamp(one.created_ms / 1000, UTC),
         ours="mlops.bundle_uri" in one.tags and not one.adopted,
-        rolled_back="mlops.rolled_back" in one.tags,
+        rolled_back=ROLLED_BACK in one.tags,
     )
 
 

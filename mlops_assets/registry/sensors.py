@@ -52,10 +52,13 @@ def build(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts `<experiment>__deploy` when the alias `champion` points at another "
         "version than the one last deployed; has versions that were registered outside Dagster "
-        "evaluated as if they had been trained here, by a part of `<experiment>__retrain`.",
+        "evaluated as if they had been trained here, by a part of `<experiment>__retrain`; answers "
+        "approvals by tag, promotes what a freeze held up, and sees to aliases moved by hand.",
     )
     def registry_changed(
-        context: dg.SensorEvaluationContext, model_registry: dg.ResourceParam[ModelRegistry]
+        context: dg.SensorEvaluationContext,
+        model_registry: dg.ResourceParam[ModelRegistry],
+        dagster_url: dg.ResourceParam[str],
     ) -> dg.SensorResult | dg.SkipReason:
         seen, watched = _remembered(context.cursor)
         now = datetime.now(UTC)
@@ -73,10 +76,13 @@ def build(
                 attempt=lambda name, version: _attempt(context.instance, name, version),
                 has_rows=lambda name: _has_rows(context.instance, name),
                 now=now,
+                dagster_url=dagster_url,
             )
             look.take(by_name.values())
         except RegistryError as error:
             return dg.SkipReason(str(error))
+        for words in look.moves.values():
+            context.log.warning(words)
         live = _live(context.instance, [by_name[name] for name in look.champions])
         # Milliseconds are ahead of any count of changes.
         first = int(now.timestamp() * 1000)
@@ -91,6 +97,7 @@ def build(
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else _as_deployed(look),
+            asset_events=[_observed(name, words) for name, words in look.moves.items()],
             cursor=json.dumps(cursor, sort_keys=True),
         )
 
@@ -178,6 +185,12 @@ def _deployments(decided: Decided, by_name: Mapping[str, Experiment]) -> list[dg
         )
         for event in decided.events
     ]
+
+
+def _observed(experiment: str, words: str) -> dg.AssetObservation:
+    """A move of the alias by hand, on the page of the registered version."""
+    key = names.asset_key(experiment, names.REGISTERED_VERSION)
+    return dg.AssetObservation(key, description=words, metadata={"moved_by_hand": words})
 
 
 def _as_deployed(look: Look) -> str:

@@ -2,14 +2,19 @@
 
 import hashlib
 import json
+import re
+from datetime import datetime
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from mlops_assets.experiment.spec import Spec, digest_of
+from mlops_assets.experiment.spec import Spec, TimeZone, digest_of
 from mlops_assets.modeling.tasks import MetricName
 
 Rule = Literal["superior", "non_inferior", "not_proven_worse"]
+CardSection = Literal["intended_use", "out_of_scope", "limitations", "ethics"]
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_WEEKLY = re.compile(rf"({'|'.join(WEEKDAYS)}) ([01]\d|2[0-3]):([0-5]\d)")
 
 
 class MetricRule(Spec):
@@ -65,12 +70,92 @@ class Budgets(Spec):
     value further away than a tenth of the labels' standard deviation."""
 
 
+class Freeze(Spec):
+    """A time in which no version becomes the champion by itself, or by an approval that is not
+    forced: once, or every week."""
+
+    start: str
+    """`2026-12-18 18:00`, or every week `Fri 12:00` (Mon, Tue, Wed, Thu, Fri, Sat, Sun)."""
+    end: str
+    """The first minute after it, written as `start` is."""
+    timezone: TimeZone = "UTC"
+    """IANA name of the time zone that `start` and `end` are clock times of."""
+    reason: str = Field(min_length=1)
+    """Shown to those who have to wait."""
+
+    @field_validator("start", "end")
+    @classmethod
+    def _check_time(cls, value: str) -> str:
+        if _WEEKLY.fullmatch(value):
+            return value
+        try:
+            datetime.strptime(value, "%Y-%m-%d %H:%M")  # noqa: DTZ007 a clock time, without a zone
+        except ValueError as error:
+            raise ValueError(
+                "write a day and a time, '2026-12-18 18:00', or of every week 'Fri 12:00'"
+            ) from error
+        return value
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "Freeze":
+        if self.weekly != bool(_WEEKLY.fullmatch(self.end)):
+            raise ValueError("start and end are both days of the calendar, or both of the week")
+        if self.start == self.end or (not self.weekly and self.start > self.end):
+            raise ValueError("end must be after start")
+        return self
+
+    @property
+    def weekly(self) -> bool:
+        return _WEEKLY.fullmatch(self.start) is not None
+
+
+class CardSpec(Spec):
+    """What only people know of a model, for its card (Mitchell et al. 2019)."""
+
+    intended_use: str = ""
+    """Who uses the predictions, and for which decision."""
+    out_of_scope: str = ""
+    """What it must not be used for."""
+    limitations: str = ""
+    """Where it is known to be weak: rows, groups or times it was not trained for."""
+    ethics: str = ""
+    """Whom its mistakes harm, and what is done about it."""
+
+    def written(self) -> dict[CardSection, str]:
+        """The sections that say something, in the order of a card."""
+        texts: dict[CardSection, str] = {
+            "intended_use": self.intended_use,
+            "out_of_scope": self.out_of_scope,
+            "limitations": self.limitations,
+            "ethics": self.ethics,
+        }
+        return {section: text.strip() for section, text in texts.items() if text.strip()}
+
+    def markdown(self) -> str:
+        """What is written, under a heading for each section."""
+        titles: dict[CardSection, str] = {
+            "intended_use": "Intended use",
+            "out_of_scope": "Out of scope",
+            "limitations": "Limitations",
+            "ethics": "Ethical considerations",
+        }
+        return "\n\n".join(f"## {titles[key]}\n\n{text}" for key, text in self.written().items())
+
+
 class PromotionSpec(Spec):
     """What a model must show to become a version, and the champion. Every rule must hold."""
 
     approval: Literal["automatic", "manual"] = "automatic"
     """`automatic`: a version that passes the gates becomes the champion. `manual`: it stays
-    challenger until somebody sets the alias `champion` in MLflow."""
+    challenger until somebody other than its author approves it, by `mlops promote` or by tags in
+    MLflow."""
+    required: tuple[CardSection, ...] = ("intended_use", "limitations")
+    """Sections of `registry.card` that must be written before a person may approve a version."""
+    freeze: tuple[Freeze, ...] = ()
+    """When no version becomes the champion; what passes the gates then waits until it is over."""
+    by_hand: Literal["accept", "report", "put_back"] = "report"
+    """When the alias `champion` was moved in MLflow around all this: `accept` it and write it down,
+    `report` it besides, or also `put_back` the alias. A refused version is never deployed."""
     metrics: dict[MetricName, MetricRule] = Field(default_factory=dict)
     """What each metric must show on the held-out rows. Where none has a `rule`, what tuning
     optimised must be `superior`."""
@@ -128,8 +213,13 @@ class RegistrySpec(Spec):
     model_name: str | None = None
     """Name in the MLflow registry; by default the experiment's."""
     promotion: PromotionSpec = Field(default_factory=PromotionSpec)
+    card: CardSpec = Field(default_factory=CardSpec)
     retention: RetentionSpec = Field(default_factory=RetentionSpec)
 
     def fingerprint(self) -> str:
-        """Of the gates: how long old versions are kept makes no asset stale."""
-        return digest_of(self.model_dump(mode="json", exclude={"retention"}))
+        """Of the gates: how long old versions are kept, what people write on the card, and who may
+        promote when, make no asset stale."""
+        values = self.model_dump(mode="json", exclude={"retention", "card"})
+        for key in ("required", "freeze", "by_hand"):
+            del values["promotion"][key]
+        return digest_of(values)

@@ -130,6 +130,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
                     "mlops.experiment": experiment.name,
                     "mlops.yaml_fingerprint": experiment.fingerprint(),
                     **model.tags,
+                    "mlops.bundle_uri": bundle_uri,
                     "mlops.bundle_digest": exported.digest,
                     "mlflow.source.git.commit": code,
                     "mlops.environment": commit.environment(),

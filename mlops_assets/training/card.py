@@ -19,8 +19,9 @@ def render(
     sections = [
         f"# {experiment.name}\n\n{experiment.description}",
         _facts(experiment, model, training_set, code_version),
+        experiment.registry.card.markdown(),
         "## Quality on held-out rows\n\n" + metrics_table(evaluation.metrics),
-        _decision(experiment, model, training_set),
+        _threshold(experiment, model, training_set),
         "## Slices\n\n" + slices_table(evaluation.slices) if evaluation.slices else "",
         "## Beside the champion\n\n" + champion_text(evaluation) if evaluation.champion else "",
         "## What it looks at\n\n"
@@ -50,11 +51,12 @@ def _facts(
             f"- Rows: {training_set.train_rows:,} training, {training_set.test_rows:,} held out",
             f"- MLflow run: `{model.run_id}`; bundle `{model.bundle_digest[:12]}`; "
             f"code `{code_version}`",
+            "- What was decided about it: `decision.md`, beside this file",
         ]
     )
 
 
-def _decision(experiment: Experiment, model: TrainedModel, training_set: TrainingSet) -> str:
+def _threshold(experiment: Experiment, model: TrainedModel, training_set: TrainingSet) -> str:
     if model.threshold is None:
         return ""
     spec = experiment.training
@@ -69,7 +71,7 @@ def _decision(experiment: Experiment, model: TrainedModel, training_set: Trainin
         else f"Probabilities are calibrated ({spec.calibration}) on rows the model had not seen."
     )
     return (
-        f"## Decision\n\n`{training_set.classes[-1]}` is predicted from a probability of "
+        f"## Decision threshold\n\n`{training_set.classes[-1]}` is predicted from a probability of "
         f"{model.threshold:.4f} on, {chosen}. {calibrated}"
     )
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlops_assets.experiment.model import Experiment
-from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
+from mlops_assets.gateways import champions
+from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
 from mlops_assets.gateways.records import Comparison, Measured, Metric
 from mlops_assets.modeling.metrics import paired_differences, point, stratified
 from mlops_assets.modeling.outcome import Outcome
@@ -66,7 +67,9 @@ def _champion(
 ) -> tuple[Outcome | None, Comparison | None]:
     """What the champion says of the test rows, asked with its own columns of them; None, with a
     note that says why, where it says nothing."""
-    version = registry.aliases(experiment.model_name).get(CHAMPION)
+    version = champions.current(
+        registry, experiment.model_name, by_hand=experiment.promotion.by_hand
+    )
     if version is None:
         return None, None
     comparison = Comparison(version, None, None, note="")

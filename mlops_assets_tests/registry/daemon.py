@@ -37,9 +37,13 @@ def definitions(registry: ModelRegistry, *, webhooks: bool = False) -> dg.Defini
             dg.define_asset_job(names.retrain_job(experiment.name), made),
         ]
     return dg.Definitions.merge(
-        dg.Definitions(assets=assets, jobs=jobs, resources={"model_registry": registry}),
+        dg.Definitions(assets=assets, jobs=jobs, resources=_resources(registry)),
         sensors.build(experiments, jobs, webhooks=webhooks),
     )
+
+
+def _resources(registry: ModelRegistry) -> dict[str, Any]:
+    return {"model_registry": registry, "dagster_url": "http://127.0.0.1:3000"}
 
 
 def _stand_in(key: dg.AssetKey, config: dict[str, Any]) -> dg.AssetsDefinition:
@@ -68,7 +72,7 @@ class Daemon:
             instance=self.instance,
             cursor=self.cursor,
             definitions=self.definitions,
-            resources={"model_registry": self.registry},
+            resources=_resources(self.registry),
         )
         data = sensor.evaluate_tick(context)  # type: ignore[union-attr]
         if data.cursor is not None:

@@ -2,15 +2,19 @@
 
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import pytest
 from mlflow import MlflowClient
 
+from mlops_assets import vocabulary as names
+from mlops_assets.gateways import champions
+from mlops_assets.gateways.decisions import THE_GATES, Decision
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
 from mlops_assets.registry import sensors
-from mlops_assets_tests.registry.daemon import BUNDLE, CHURN, Daemon, endpoint_key
+from mlops_assets_tests.registry.daemon import BUNDLE, CHURN, Daemon, endpoint_key, version_in
 
 
 @pytest.fixture
@@ -64,6 +68,35 @@ def test_an_alias_moved_by_a_person_is_deployed(daemon: Daemon, versions: ModelR
     person.set_registered_model_alias("churn", "champion", "1")  # a rollback
     assert daemon.asked() == [("churn__deploy", 1)]
     assert daemon.asked() == []
+
+
+def test_a_move_by_hand_is_told_on_the_page_of_the_version(
+    daemon: Daemon, versions: ModelRegistry
+) -> None:
+    champions.crown(versions, "churn", 1, now=datetime(2026, 1, 1, tzinfo=UTC))
+    assert daemon.tick().asset_events == []
+    versions.set_alias("churn", CHAMPION, 3)
+    data = daemon.tick()
+    (event,) = data.asset_events
+    assert event.asset_key == names.asset_key("churn", names.REGISTERED_VERSION)
+    assert "the alias champion was moved here by hand from version 1" in event.description
+    assert [version_in(request) for request in data.run_requests] == [3]
+    assert daemon.tick().asset_events == []
+
+
+def test_a_refused_approval_is_told_on_the_tick_and_a_decision_is_deployed(
+    daemon: Daemon, versions: ModelRegistry
+) -> None:
+    waiting = Decision("waiting", "passed", THE_GATES, "2026-01-01T00:00:00+00:00", "r")
+    card = {"mlops.author": "bob", **waiting.tags()}
+    versions.tag_version("churn", 2, card)
+    versions.tag_version("churn", 2, {"mlops.approved_by": "ann", "mlops.approve": "good"})
+    data = daemon.tick()
+    assert "lacks registry.card.intended_use, registry.card.limitations" in data.skip_message
+    approved = Decision("promoted", "good", "ann", "2026-01-01T00:00:00+00:00", "")
+    versions.tag_version("churn", 2, approved.tags())
+    champions.crown(versions, "churn", 2, now=datetime(2026, 1, 1, tzinfo=UTC))
+    assert daemon.asked() == [("churn__deploy", 2)]
 
 
 def test_there_and_back_again_have_keys_of_their_own(

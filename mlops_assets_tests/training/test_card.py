@@ -119,7 +119,7 @@ def test_the_card_says(words: str) -> None:
 
 def test_what_does_not_apply_is_left_out() -> None:
     text = rendered(model=replace(MODEL, threshold=None), evaluation=replace(EVALUATION, slices=()))
-    assert "## Decision" not in text
+    assert "## Decision threshold" not in text
     assert "## Slices" not in text
     assert "\n\n\n" not in text
 

@@ -12,6 +12,7 @@ from mlops_assets.deployment.batch import scoring
 from mlops_assets.deployment.batch.scoring import BatchError
 from mlops_assets.deployment.batch.spec import BatchSpec
 from mlops_assets.experiment.model import Experiment
+from mlops_assets.gateways import champions
 from mlops_assets.gateways.data_store import DataStore, DataStoreError
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
 from mlops_assets.gateways.records import ScoredTables
@@ -44,10 +45,13 @@ def _scored(experiment: Experiment, spec: BatchSpec) -> dg.AssetsDefinition:
         data_store: dg.ResourceParam[DataStore],
         model_registry: dg.ResourceParam[ModelRegistry],
     ) -> dg.MaterializeResult[ScoredTables]:
-        version = model_registry.aliases(experiment.model_name).get(CHAMPION)
+        version = champions.current(
+            model_registry, experiment.model_name, by_hand=experiment.promotion.by_hand
+        )
         if version is None:
             raise dg.Failure(
-                f"{experiment.name}: no version has the alias {CHAMPION}; promote one in MLflow",
+                f"{experiment.name}: no version has the alias {CHAMPION}; mlops promote gives it "
+                "to one",
                 allow_retries=False,
             )
         source, target = (

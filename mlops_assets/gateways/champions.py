@@ -1,0 +1,100 @@
+"""Which version is the champion by decision, whatever the alias says: a tag of the registered model
+that is set before the alias. An alias elsewhere was moved by hand, or is about to follow.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from mlops_assets.gateways.model_registry import CHAMPION, AbsentError, ModelRegistry
+from mlops_assets.gateways.registered import RegisteredModel
+
+Mode = Literal["accept", "report", "put_back"]
+"""What is to become of an alias that was moved by hand."""
+
+CHAMPION_TAG = "mlops.champion"
+UNDER_WAY = timedelta(minutes=1)
+"""As long as this after a decision, its alias may still follow."""
+_SINCE = " since "
+_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Crowned:
+    """The champion by decision."""
+
+    version: int
+    since: datetime | None
+    """Aware; None for one that had the alias before anything was decided here."""
+
+
+def crowned(model: RegisteredModel) -> Crowned | None:
+    """None where nothing was decided yet, or somebody wrote something else into the tag."""
+    number, _, since = model.tags.get(CHAMPION_TAG, "").partition(_SINCE)
+    if not number.isdecimal():
+        return None
+    try:
+        return Crowned(int(number), datetime.fromisoformat(since) if since else None)
+    except ValueError:
+        return Crowned(int(number), None)
+
+
+def crown(registry: ModelRegistry, name: str, version: int, *, now: datetime) -> None:
+    """Make a version the champion. May be repeated, whatever the call before came to.
+
+    Of two that do so at once, the one that decides last has the alias.
+
+    Args:
+        registry: where it is.
+        name: of the registered model.
+        version: that was decided for.
+        now: aware.
+    """
+    since = now.isoformat(timespec="seconds")
+    registry.tag_model(name, {CHAMPION_TAG: f"{version}{_SINCE}{since}"})
+    registry.set_alias(name, CHAMPION, version)
+    restore(registry, name)
+
+
+def follow(registry: ModelRegistry, name: str, version: int) -> None:
+    """Write down that a version, which has the alias, is the champion."""
+    registry.tag_model(name, {CHAMPION_TAG: str(version)})
+
+
+def restore(registry: ModelRegistry, name: str) -> None:
+    """Give the alias back to the champion by decision, also if that changes meanwhile; where there
+    never was one, take the alias away."""
+    for _ in range(_ROUNDS):
+        model = registry.model(name)
+        if model is None:
+            return
+        alias, rightful = model.aliases.get(CHAMPION), crowned(model)
+        if alias == (rightful and rightful.version):
+            return
+        if rightful is None:
+            registry.remove_alias(name, CHAMPION)
+        else:
+            registry.set_alias(name, CHAMPION, rightful.version)
+
+
+def current(registry: ModelRegistry, name: str, *, by_hand: Mode) -> int | None:
+    """The version that may be deployed, and that others are compared with; None without one.
+
+    Args:
+        registry: where it is.
+        name: of the registered model.
+        by_hand: what the YAML says of moves by hand; of `put_back` they count for nothing.
+
+    Raises:
+        RegistryError: MLflow does not answer.
+    """
+    model = registry.model(name)
+    if model is None:
+        return None
+    alias, rightful = model.aliases.get(CHAMPION), crowned(model)
+    if by_hand != "put_back" or rightful is None or rightful.version == alias:
+        return alias
+    try:
+        return registry.version(name, rightful.version).version
+    except AbsentError:
+        return alias
