@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -176,20 +175,6 @@ class ModelRegistry(RunLog):
         except (MlflowException, OSError) as error:
             raise RegistryError(f"{uri} cannot be fetched from MLflow: {error}") from error
         return Path(path)
-
-    def read_text(self, run_id: str, path: str) -> str | None:
-        """An artifact of a run; None when it has none of that name."""
-        self.check()
-        from mlflow.exceptions import MlflowException
-
-        try:
-            names = {each.path for each in self.client.list_artifacts(run_id)}
-        except (MlflowException, OSError) as error:
-            raise RegistryError(f"the artifacts of {run_id} cannot be listed: {error}") from error
-        if path not in names:
-            return None
-        with TemporaryDirectory() as folder:
-            return self.download(f"runs:/{run_id}/{path}", Path(folder)).read_text("utf-8")
 
     def register(self, name: str, *, source: str, run_id: str, tags: Mapping[str, str]) -> int:
         """A new version of the registered model `name`; return its number."""

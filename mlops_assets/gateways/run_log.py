@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.gateways.records import Metric
@@ -36,7 +37,7 @@ class TrialRecord:
 
 
 class RunLog(ABC):
-    """The runs of one MLflow store, to be written to."""
+    """The runs of one MLflow store."""
 
     tracking_uri: str
 
@@ -44,6 +45,10 @@ class RunLog(ABC):
     @abstractmethod
     def client(self) -> "MlflowClient":
         """A client of the store."""
+
+    @abstractmethod
+    def download(self, uri: str, folder: Path) -> Path:
+        """Copy artifacts into `folder`; return where."""
 
     @abstractmethod
     def experiment_id(self, name: str) -> str:
@@ -83,6 +88,13 @@ class RunLog(ABC):
 
     def log_text(self, run_id: str, text: str, path: str) -> None:
         self.client.log_text(run_id, text, path)
+
+    def read_text(self, run_id: str, path: str) -> str | None:
+        """An artifact of a run; None when it has none of that name."""
+        if path not in {each.path for each in self.client.list_artifacts(run_id)}:
+            return None
+        with TemporaryDirectory() as folder:
+            return self.download(f"runs:/{run_id}/{path}", Path(folder)).read_text("utf-8")
 
     def log_figure(self, run_id: str, figure: Any, path: str) -> None:
         self.client.log_figure(run_id, figure, path)
