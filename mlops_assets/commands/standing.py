@@ -93,11 +93,11 @@ def gather(
 
 
 def next_retraining(experiment: "Experiment", now: datetime) -> str:
-    """When the schedule asks for a training next; empty when there is none."""
+    """When `training.retrain.cron` asks for a training next; empty when there is none."""
     from cronsim import CronSim
 
     retrain = experiment.training.retrain
-    if retrain is None:
+    if retrain is None or retrain.cron is None:
         return ""
     following: datetime = next(CronSim(retrain.cron, now.astimezone(ZoneInfo(retrain.timezone))))
     return following.isoformat(timespec="minutes")

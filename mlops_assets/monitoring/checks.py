@@ -72,7 +72,7 @@ def _checks(experiment: Experiment) -> dg.AssetChecksDefinition:
                 yield _not_judged(name, serving_profile, spec, key)
                 continue
             found = found or _histograms(experiment, serving_profile, data_store)
-            yield _drift(name, what, found, serving_profile.rows, spec, key)
+            yield _drift(name, what, found, serving_profile, spec, key)
 
     return serving_profile_checks
 
@@ -117,7 +117,7 @@ def _drift(
     name: str,
     what: str,
     found: tuple[Histogram, ...],
-    rows: int,
+    profile: ServingProfile,
     spec: MonitoringSpec,
     key: dg.AssetKey,
 ) -> dg.AssetCheckResult:
@@ -144,6 +144,7 @@ def _drift(
         )
         for v in verdicts
     ]
+    rows = profile.rows
     pictures = as_markdown({"then and now": plots.then_and_now(histograms, verdicts)})
     return dg.AssetCheckResult(
         check_name=name,
@@ -153,6 +154,7 @@ def _drift(
         description=_summary(drifted, len(verdicts), rows, what),
         metadata={
             "rows": rows,
+            "version": profile.version,
             "judged": True,
             "drifted_columns": len(drifted),
             "largest_psi": verdicts[0].psi,
