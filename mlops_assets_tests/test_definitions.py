@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -15,6 +16,7 @@ from mlops_assets import definitions, settings, vocabulary
 from mlops_assets.experiment import loader
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
+from mlops_assets.training.spec import Retrain
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

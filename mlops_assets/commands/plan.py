@@ -83,6 +83,7 @@ def _plan(settings: Settings, experiment: "Experiment") -> Plan:
     from mlops_assets.commands.instance import existing_instance
     from mlops_assets.commands.retraining import standing as retraining_standing
     from mlops_assets.commands.trials import study_standing
+    from mlops_assets.graph import build_experiment
     from mlops_assets.training.staleness import judge
 
     digest, rows, location = _source(settings, experiment)
@@ -90,13 +91,15 @@ def _plan(settings: Settings, experiment: "Experiment") -> Plan:
         instance = existing_instance(settings)
         if instance is not None:
             stack.enter_context(instance)
-        known = _known(experiment, instance, source_version=digest[:16])
-        retraining = retraining_standing(experiment, instance)
+        assets = [*(build_experiment(experiment).assets or ())]
+        known = _known(experiment, assets, instance, source_version=digest[:16])
+        refreshed = not any(verdict.stale for verdict in judge(known)[:3])
+        retraining = retraining_standing(experiment, assets, instance, refreshed=refreshed)
     before = known[0].made_version
     change = "new" if not before else "unchanged" if before == digest[:16] else "changed"
     standing = study_standing(settings, experiment)
     # Other rows are another study; whether a changed YAML makes other rows is seen by making them.
-    resumed = standing is not None and not any(verdict.stale for verdict in judge(known)[:3])
+    resumed = standing is not None and refreshed
     if standing and resumed and standing.left:
         tuning = names.TUNED_HYPERPARAMETERS
         words = f"{standing.left} trials to run"
@@ -133,15 +136,18 @@ def _source(settings: Settings, experiment: "Experiment") -> tuple[str, int, str
 
 
 def _known(
-    experiment: "Experiment", instance: "dg.DagsterInstance | None", *, source_version: str
+    experiment: "Experiment",
+    assets: list[Any],
+    instance: "dg.DagsterInstance | None",
+    *,
+    source_version: str,
 ) -> "list[Known]":
     """The assets of the retraining job, in the order of the graph."""
     from mlops_assets import vocabulary as names
-    from mlops_assets.graph import build_experiment
     from mlops_assets.training.retraining.resources import known, stages
 
     found = []
-    for stage in stages(build_experiment(experiment).assets or ()):
+    for stage in stages(assets):
         tags = _tags(instance, names.asset_key(experiment.name, stage.name))
         now = source_version if stage.name == names.SOURCE else None
         found.append(replace(known(stage, tags), version_now=now))

@@ -101,7 +101,7 @@ class Happened:
             if evaluation is not None:
                 found.setdefault(key.asset_key.path[0], []).append(evaluation)
         failing = [name for name, said in found.items() if not all(each.passed for each in said)]
-        records = self._materialized(failing, (names.REGISTERED_VERSION,))
+        records = self.materialized(failing, (names.REGISTERED_VERSION,))
         registered = {
             name: made[names.REGISTERED_VERSION].timestamp for name, made in records.items() if made
         }
@@ -115,7 +115,7 @@ class Happened:
             return {}
         runs = self._runs(experiments)
         busy = self._busy(experiments)
-        made = self._materialized(experiments, TRAINED)
+        made = self.materialized(experiments, TRAINED)
         keyed = {run.dagster_run.tags.get(RUN_KEY): run for run in runs}
         awaited = {name: _awaited(keyed.get(cases[name].key)) for name in experiments}
         refreshed = [
@@ -182,9 +182,10 @@ class Happened:
                     found[key.path[0]] = run.run_id
         return found
 
-    def _materialized(
+    def materialized(
         self, experiments: Iterable[str], parts: Sequence[str]
     ) -> dict[str, dict[str, dg.EventLogRecord]]:
+        """The last materializations, by experiment and the asset's name."""
         found: dict[str, dict[str, dg.EventLogRecord]] = {name: {} for name in experiments}
         keys = [names.asset_key(name, part) for name in found for part in parts]
         for record in self._instance.get_asset_records(keys) if keys else ():

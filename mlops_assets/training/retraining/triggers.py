@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -26,14 +26,21 @@ class Evaluation:
     words: str = ""
 
 
-@functools.lru_cache(maxsize=64)
-def due(line: str, timezone: str, *, since: datetime, now: datetime) -> datetime | None:
-    """The first time that the cron line names after `since` and not after `now`, in its zone.
+def following(line: str, timezone: str, since: datetime) -> datetime:
+    """The first time after `since` that the cron line names, in its zone.
 
     A time that does not exist, when clocks go forward, comes right after the gap; one that exists
     twice, when they go back, comes once unless the line names every hour (as Debian's cron).
     """
-    first: datetime = next(CronSim(line, since.astimezone(ZoneInfo(timezone))))
+    times = CronSim(line, since.astimezone(ZoneInfo(timezone)))
+    # In the hour that exists twice it forgets which of the two it began in, and looks back.
+    return next(at for at in times if at.astimezone(UTC) > since.astimezone(UTC))
+
+
+@functools.lru_cache(maxsize=64)
+def due(line: str, timezone: str, *, since: datetime, now: datetime) -> datetime | None:
+    """The first time that the cron line names after `since`, unless it is after `now`."""
+    first = following(line, timezone, since)
     return first if first <= now else None
 
 
