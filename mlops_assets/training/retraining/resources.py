@@ -247,12 +247,14 @@ def _evaluation(key: dg.AssetCheckKey, trigger: Trigger, record: Any) -> Evaluat
     if said is None:
         return None
     version = said.metadata.get("version")
-    at = datetime.fromtimestamp(record.create_timestamp, UTC).isoformat(timespec="minutes")
+    # The record's own time is in whole seconds.
+    happened = record.event.timestamp
+    at = datetime.fromtimestamp(happened, UTC).isoformat(timespec="minutes")
     return Evaluation(
         check=key.name,
         trigger=trigger,
         passed=said.passed,
-        at=record.create_timestamp,
+        at=happened,
         version="" if version is None else str(version.value),
         words=f"{key.name} failed at {at}: {said.description or 'without a reason'}",
     )

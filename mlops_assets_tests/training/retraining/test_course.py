@@ -74,6 +74,20 @@ class Course(RuleBasedStateMachine):
         self.world.wait(0.2)
         self.world.finish(outcome, refused=by and outcome == "failed")
 
+    @rule(outcome=st.sampled_from(["version", "failed", "failed"]), times=st.integers(1, 4))
+    def whole_courses(self, outcome: Any, times: int) -> None:
+        """New rows, the refresh, the training and its end, so many times in a row."""
+        for _ in range(times):
+            self.world.data += 1
+            for hours, end in ((6, "version"), (0, outcome), (0, "version")):
+                self.tick(hours)
+                self.world.finish(end)
+
+    @rule()
+    def a_run_is_started_by_hand(self) -> None:
+        now = self.world.now
+        self.world.runs.append(Run(f"hand {now}", "data", now, self.world.data, self.world.recipe))
+
     @rule()
     def rows_arrive(self) -> None:
         self.world.data += 1
@@ -91,7 +105,7 @@ class Course(RuleBasedStateMachine):
         self.world.evaluate(passed=passed, version=version)
 
 
-Course.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+Course.TestCase.settings = settings(max_examples=30, stateful_step_count=50, deadline=None)
 test_every_course = Course.TestCase
 
 
@@ -133,7 +147,7 @@ class Drift(RuleBasedStateMachine):
             self.data += 1
 
 
-Drift.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+Drift.TestCase.settings = settings(max_examples=30, stateful_step_count=50, deadline=None)
 test_one_retraining_for_one_drift = Drift.TestCase
 
 
