@@ -12,11 +12,12 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.training.retraining import triggers
 from mlops_assets.training.retraining.cases import Case, Memory
 from mlops_assets.training.retraining.course import Start, Step, step, turns
-from mlops_assets.training.retraining.resources import Happened, checks_of, retrain_of
+from mlops_assets.training.retraining.resources import Happened, listens, retrain_of
 
 INTERVAL_SECONDS = 30
-MOST_CHECKED = 250
-"""Experiments whose checks are read in one tick; the next tick goes on behind them."""
+MOST_CHECKED = 50
+"""Experiments whose checks are read in one tick; the next tick goes on behind them. An evaluation
+carries its pictures, and reading it takes a millisecond."""
 MOST_LINES = 10
 REFRESHED = (names.SOURCE, names.FEATURES, names.TRAINING_SET)
 
@@ -81,7 +82,7 @@ def _asked(
     for name, experiment in watched.items():
         case = before.cases.get(name, Case())
         cases[name] = triggers.by_the_clock(retrain_of(experiment), case, since=since, now=now)
-    listening = [name for name, each in watched.items() if checks_of(each)]
+    listening = [name for name, each in watched.items() if listens(retrain_of(each))]
     if not listening:
         return cases, 0
     first, count = before.turn % len(listening), min(MOST_CHECKED, len(listening))

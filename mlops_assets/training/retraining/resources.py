@@ -41,6 +41,11 @@ Materialized = Mapping[str, dg.EventLogRecord]
 """The last materialization of each asset of an experiment, by the asset's name."""
 
 
+def listens(retrain: Retrain) -> bool:
+    """Whether any check may ask for a retraining."""
+    return retrain.on_drift or retrain.on_quality_loss
+
+
 def checks_of(experiment: Experiment) -> dict[dg.AssetCheckKey, Trigger]:
     """The checks that may ask for a retraining of the experiment."""
     retrain, found = experiment.training.retrain, dict[dg.AssetCheckKey, Trigger]()

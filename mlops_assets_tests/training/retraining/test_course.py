@@ -128,6 +128,9 @@ class Drift(RuleBasedStateMachine):
         self.world.tick()
         # One for the drift, and one more for each time that new rows came while it lasted.
         assert len(self.world.models) <= 1 + self.data
+        # Nor is the data read more often than at the beginning and when `look` says, every hour.
+        looks = (self.world.now - START) // timedelta(hours=1)
+        assert len(self.world.runs) - len(self.world.models) <= 2 + looks
 
     @rule()
     def finish(self) -> None:
