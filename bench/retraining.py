@@ -23,7 +23,7 @@ from sqlalchemy.engine import Engine
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment import loader
 from mlops_assets.training import sensors
-from mlops_assets.training.retraining.resources import checks_of
+from mlops_assets.training.retraining.assets import checks_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from definitions import EXPERIMENT

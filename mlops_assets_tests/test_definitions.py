@@ -204,6 +204,7 @@ class TestExperiment:
         assert changed(retrain=Retrain(on_drift=True)) == set()
         assert changed(bootstrap=321) == {"evaluation"}
         assert changed(calibration="none") == {"trained_model", "evaluation"}
+        assert changed(slices=("another",)) == {"features", "training_set", "evaluation"}
         again = changed(parameters={"random_state": 5})
         assert again == {"tuned_hyperparameters", "trained_model", "evaluation"}
 

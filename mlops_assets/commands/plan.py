@@ -144,7 +144,7 @@ def _known(
 ) -> "list[Known]":
     """The assets of the retraining job, in the order of the graph."""
     from mlops_assets import vocabulary as names
-    from mlops_assets.training.retraining.resources import known, stages
+    from mlops_assets.training.retraining.assets import known, stages
 
     found = []
     for stage in stages(assets):

@@ -28,7 +28,8 @@ def standing(
         refreshed: whether the training set is that of the source as it is now.
     """
     from mlops_assets.training.retraining import brakes
-    from mlops_assets.training.retraining.resources import TRAINED, Happened, retrain_of
+    from mlops_assets.training.retraining.assets import TRAINED, retrain_of
+    from mlops_assets.training.retraining.resources import Happened
 
     if experiment.training.retrain is None:
         return ""

@@ -10,16 +10,16 @@ import dagster as dg
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.training.retraining import triggers
+from mlops_assets.training.retraining.assets import REFRESHED, listens, retrain_of
 from mlops_assets.training.retraining.cases import Case, Memory
 from mlops_assets.training.retraining.course import Start, Step, step, turns
-from mlops_assets.training.retraining.resources import Happened, listens, retrain_of
+from mlops_assets.training.retraining.resources import Happened
 
 INTERVAL_SECONDS = 30
 MOST_CHECKED = 50
 """Experiments whose checks are read in one tick; the next tick goes on behind them. An evaluation
 carries its pictures, and reading it takes a millisecond."""
 MOST_LINES = 10
-REFRESHED = (names.SOURCE, names.FEATURES, names.TRAINING_SET)
 
 
 def build(

@@ -13,8 +13,8 @@ from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.graph import build_experiment
 from mlops_assets.training import sensors
+from mlops_assets.training.retraining.assets import REFRESHED, stages
 from mlops_assets.training.retraining.cases import Case, Memory
-from mlops_assets.training.retraining.resources import stages
 from mlops_assets.training.staleness import Stage
 
 
@@ -68,7 +68,7 @@ def _asset(experiment: Experiment, stage: Stage, outside: Outside) -> dg.AssetsD
 
 def _version(name: str, outside: Outside, run_id: str) -> dg.DataVersion | None:
     """Of the data by its content, of a model by its fit; the others have Dagster's own."""
-    if name in sensors.REFRESHED:
+    if name in REFRESHED:
         return dg.DataVersion(f"rows-{outside.data}")
     return dg.DataVersion(run_id) if name == names.TRAINED_MODEL else None
 

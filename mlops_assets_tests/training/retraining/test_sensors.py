@@ -6,6 +6,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationPlanned,
+)
+from dagster._core.events import DagsterEvent
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
@@ -237,6 +241,23 @@ def test_the_circuit_opens_and_a_person_closes_it(daemon: Daemon) -> None:
     daemon.by_hand()
     outside.data = "e"
     assert [daemon.go() for _ in range(2)] == [REFRESH, ALL_THE_REST]
+
+
+def test_a_check_that_is_being_evaluated_says_nothing_yet(daemon: Daemon) -> None:
+    key = names.asset_key("churn", names.SERVING_PROFILE)
+    planned = dg.AssetCheckKey(key, names.HAS_NOT_DRIFTED)
+    store = daemon.instance.event_log_storage
+    job = daemon.definitions.resolve_job_def("churn__retrain")
+    run = daemon.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    data = AssetCheckEvaluationPlanned(asset_key=key, check_name=names.HAS_NOT_DRIFTED)
+    event = DagsterEvent(
+        dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED.value,
+        job.name,
+        event_specific_data=data,
+    )
+    daemon.instance.report_dagster_event(event, run.run_id)
+    assert planned in store.get_latest_asset_check_execution_by_key([planned])
+    assert daemon.go().startswith("nothing asks")
 
 
 def test_a_restart_and_a_lost_cursor_repeat_no_training(daemon: Daemon) -> None:
