@@ -10,6 +10,8 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationPlanned,
 )
 from dagster._core.events import DagsterEvent
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
@@ -250,12 +252,12 @@ def test_a_check_that_is_being_evaluated_says_nothing_yet(daemon: Daemon) -> Non
     job = daemon.definitions.resolve_job_def("churn__retrain")
     run = daemon.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
     data = AssetCheckEvaluationPlanned(asset_key=key, check_name=names.HAS_NOT_DRIFTED)
-    event = DagsterEvent(
+    said = DagsterEvent(
         dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED.value,
         job.name,
         event_specific_data=data,
     )
-    daemon.instance.report_dagster_event(event, run.run_id)
+    daemon.instance.report_dagster_event(said, run.run_id)
     assert planned in store.get_latest_asset_check_execution_by_key([planned])
     assert daemon.go().startswith("nothing asks")
 
@@ -307,6 +309,26 @@ def test_checks_are_read_in_turn(instance: dg.DagsterInstance) -> None:
         cursor = data.cursor
     assert said[0] == f"nothing asks for a retraining of {len(many)} experiments"
     assert said[1].startswith(f"{last}: held back by cool-down")
+
+
+@pytest.mark.parametrize("count", [1, 60])
+def test_a_tick_with_nothing_new_asks_dagster_once(
+    instance: dg.DagsterInstance, count: int
+) -> None:
+    many = [churn(name=f"e{i:03}", cron="0 3 * * *", on_drift=True) for i in range(count)]
+    (sensor,) = sensors.build(many, [], {}).sensors or ()
+    Daemon(instance, churn()).report(names.HAS_NOT_DRIFTED, passed=True, name=many[0].name)
+    asked: list[str] = []
+
+    def listen(*said: Any) -> None:
+        asked.append(str(said[2]))
+
+    event.listen(Engine, "before_cursor_execute", listen)
+    try:
+        sensor.evaluate_tick(dg.build_sensor_context(instance=instance))  # type: ignore[union-attr]
+    finally:
+        event.remove(Engine, "before_cursor_execute", listen)
+    assert len([each for each in asked if each.startswith("SELECT")]) == 1
 
 
 def test_without_retraining_there_is_no_sensor() -> None:
