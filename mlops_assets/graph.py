@@ -23,7 +23,7 @@ from mlops_assets.registry import checks as registry_checks
 from mlops_assets.registry import schedules as registry_schedules
 from mlops_assets.registry import sensors as registry_sensors
 from mlops_assets.training import assets as training_assets
-from mlops_assets.training import schedules as training_schedules
+from mlops_assets.training import sensors as training_sensors
 from mlops_assets.tuning import assets as tuning_assets
 
 
@@ -41,15 +41,14 @@ def build_experiment(experiment: Experiment) -> dg.Definitions:
         monitoring_assets.build(experiment),
         monitoring_checks.build(experiment),
         _jobs(experiment),
-        training_schedules.build(experiment),
     )
 
 
 def build_all(
     experiments: Iterable[Experiment], shared: dg.Definitions, *, webhooks: bool = False
 ) -> dg.Definitions:
-    """Every experiment, the sensors that watch the registry and the endpoints for all of them,
-    the schedules that judge what was served, and the job that removes what is old.
+    """Every experiment, the sensors that watch the registry and the endpoints and that retrain for
+    all of them, the schedules that judge what was served, and the job that removes what is old.
 
     Args:
         experiments: with different names.
@@ -60,10 +59,12 @@ def build_all(
     parts = [_with_resolved_jobs(build_experiment(each), shared) for each in found]
     deploys = {names.deploy_job(experiment.name) for experiment in found}
     jobs = [job for part in parts for job in part.jobs or ()]
+    made = {each.name: [*(part.assets or ())] for each, part in zip(found, parts, strict=True)}
     deploying = [job for job in jobs if job.name in deploys]
     return dg.Definitions.merge(
         *parts,
         registry_sensors.build(found, jobs, webhooks=webhooks),
+        training_sensors.build(found, jobs, made),
         deployment_sensors.build(found, deploying),
         monitoring_schedules.build(found),
         registry_schedules.build(found, deployment_in_use.versions_in_use),

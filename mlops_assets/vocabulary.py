@@ -43,9 +43,13 @@ SERVES_THE_CHAMPION = "serves_the_champion"
 PROFILE_IS_FRESH = "profile_is_fresh"
 HAS_NOT_DRIFTED = "has_not_drifted"
 PREDICTIONS_HAVE_NOT_DRIFTED = "predictions_have_not_drifted"
+PERFORMANCE = "performance"
+QUALITY_HOLDS = "quality_holds"
+"""Of `performance`: the quality on labels that came since. Its metadata says the `version`."""
 
 REGISTRY_SENSOR = "registry_changed"
 TRUTH_SENSOR = "endpoint_strayed"
+RETRAINING_SENSOR = "retraining_due"
 RETENTION_JOB = "retention"
 RETENTION_OP = "remove_what_is_old"
 RETENTION_SCHEDULE = "retention_daily"
@@ -58,6 +62,11 @@ ADOPTS_TAG = "mlops/adopts"
 
 AUTHOR_TAG = "mlops/author"
 """On runs that somebody launches on a server which runs as somebody else: who."""
+RETRAINING_TAG = "mlops/retraining"
+"""On runs that the sensor of retrainings started: the part, `data` or `model`."""
+BECAUSE_TAG = "mlops/because"
+CANDIDATE_TAG = "mlops/candidate"
+"""On runs that made or judged a model: `<experiment>:<digest of training set>:<fingerprint>`."""
 
 # The tag dagster-mlflow's own resource uses: an asset of the user's that logs through that
 # resource lands in the same MLflow run as ours.
@@ -92,10 +101,6 @@ def monitor_job(window: str) -> str:
     return f"monitor_every_{window}"
 
 
-def retrain_schedule(experiment: str) -> str:
-    return f"{experiment}__retrain_schedule"
-
-
 def monitor_schedule(window: str) -> str:
     return f"monitor_every_{window}_schedule"
 
@@ -115,6 +120,17 @@ def working_on(instance: dg.DagsterInstance, experiment: str) -> str | None:
     jobs = (retrain_job(experiment), deploy_job(experiment))
     runs = instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED]))
     return next((run.run_id for run in runs if run.job_name in jobs), None)
+
+
+def candidate(experiment: Experiment, digest: str) -> str:
+    """Names a model by what it is made of: equal data and an equal YAML have an equal name."""
+    return f"{experiment.name}:{digest[:16]}:{experiment.recipe()}"
+
+
+def mark_candidate(context: dg.AssetExecutionContext, experiment: Experiment, digest: str) -> None:
+    """Say on the run which model it makes or judges, so that none is tried twice."""
+    tags = {CANDIDATE_TAG: candidate(experiment, digest)}
+    context.instance.add_run_tags(context.run.run_id, tags)
 
 
 def deploy_config(experiment: Experiment, **knobs: Any) -> dg.RunConfig:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -15,6 +16,7 @@ from mlops_assets import definitions, settings, vocabulary
 from mlops_assets.experiment import loader
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
+from mlops_assets.training.spec import Retrain
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -185,8 +187,26 @@ class TestExperiment:
     def test_its_schedules(self, loaded: dg.Definitions, experiment: Experiment) -> None:
         found = names_of(loaded.schedules)
         assert vocabulary.monitor_schedule(experiment.monitoring.window) in found
-        retrains = vocabulary.retrain_schedule(experiment.name) in found
-        assert retrains == (experiment.training.retrain is not None)
+
+    def test_what_its_own_edit_makes_anew(self, experiment: Experiment) -> None:
+        """The study survives an edit of the evaluation, and all of it one of the retraining."""
+        from mlops_assets.graph import build_experiment
+
+        def changed(**keys: Any) -> set[str]:
+            training = experiment.training.model_copy(update=keys)
+            edited = experiment.model_copy(update={"training": training})
+            before, after = (
+                {spec.key.path[1]: spec.code_version for spec in specs(build_experiment(each))}
+                for each in (experiment, edited)
+            )
+            return {name for name in before if before[name] != after[name]}
+
+        assert changed(retrain=Retrain(on_drift=True)) == set()
+        assert changed(bootstrap=321) == {"evaluation"}
+        assert changed(calibration="none") == {"trained_model", "evaluation"}
+        assert changed(slices=("another",)) == {"features", "training_set", "evaluation"}
+        again = changed(parameters={"random_state": 5})
+        assert again == {"tuned_hyperparameters", "trained_model", "evaluation"}
 
     def test_its_code_versions_follow_the_yaml(self, experiment: Experiment) -> None:
         from mlops_assets.graph import build_experiment
@@ -208,6 +228,12 @@ def test_the_sensor_watches_every_experiment(loaded: dg.Definitions) -> None:
     assert {job.name for job in sensor.jobs} == {
         f"{e.name}__{job}" for e in EXPERIMENTS for job in ("deploy", "retrain")
     }
+
+
+def test_the_sensor_of_retrainings_starts_what_asks_for_them(loaded: dg.Definitions) -> None:
+    (sensor,) = [s for s in loaded.sensors or () if s.name == vocabulary.RETRAINING_SENSOR]
+    asking = [e.name for e in EXPERIMENTS if e.training.retrain is not None]
+    assert {job.name for job in sensor.jobs} == set(map(vocabulary.retrain_job, asking))
 
 
 def test_every_asset_says_what_it_is(loaded: dg.Definitions) -> None:

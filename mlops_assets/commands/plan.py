@@ -13,12 +13,8 @@ from mlops_assets.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg  # noqa: TID251
 
-    from mlops_assets.commands.staleness import Known, Verdict
     from mlops_assets.experiment.model import Experiment
-
-CODE = "dagster/code_version"
-DATA = "dagster/data_version"
-INPUT = "dagster/input_data_version/"
+    from mlops_assets.training.staleness import Known, Verdict
 
 
 @dataclass(frozen=True)
@@ -33,6 +29,8 @@ class Plan:
     trials_kept: int
     trials_left: int
     deployment: str
+    retraining: str
+    """Whether one would be started without being asked, and what became of the last."""
 
 
 @click.command()
@@ -73,29 +71,35 @@ def render(plan: Plan) -> str:
         if stale
         else "Nothing changed. A run would fit the same model again and register it anew."
     )
-    facts = table(
-        [("data", plan.data), ("trials", trials), ("deploys", plan.deployment)], indent="  "
-    )
+    said = [("data", plan.data), ("trials", trials), ("deploys", plan.deployment)]
+    if plan.retraining:
+        said.append(("retraining", plan.retraining))
+    facts = table(said, indent="  ")
     return f"{plan.experiment}\n{facts}\n\n{table(rows, indent='  ')}\n\n{footer}"
 
 
 def _plan(settings: Settings, experiment: "Experiment") -> Plan:
     from mlops_assets import vocabulary as names
     from mlops_assets.commands.instance import existing_instance
-    from mlops_assets.commands.staleness import judge
+    from mlops_assets.commands.retraining import standing as retraining_standing
     from mlops_assets.commands.trials import study_standing
+    from mlops_assets.graph import build_experiment
+    from mlops_assets.training.staleness import judge
 
     digest, rows, location = _source(settings, experiment)
     with ExitStack() as stack:
         instance = existing_instance(settings)
         if instance is not None:
             stack.enter_context(instance)
-        known = _known(experiment, instance, source_version=digest[:16])
+        assets = [*(build_experiment(experiment).assets or ())]
+        known = _known(experiment, assets, instance, source_version=digest[:16])
+        refreshed = not any(verdict.stale for verdict in judge(known)[:3])
+        retraining = retraining_standing(experiment, assets, instance, refreshed=refreshed)
     before = known[0].made_version
     change = "new" if not before else "unchanged" if before == digest[:16] else "changed"
     standing = study_standing(settings, experiment)
     # Other rows are another study; whether a changed YAML makes other rows is seen by making them.
-    resumed = standing is not None and not any(verdict.stale for verdict in judge(known)[:3])
+    resumed = standing is not None and refreshed
     if standing and resumed and standing.left:
         tuning = names.TUNED_HYPERPARAMETERS
         words = f"{standing.left} trials to run"
@@ -108,6 +112,7 @@ def _plan(settings: Settings, experiment: "Experiment") -> Plan:
         trials_kept=standing.finished if standing and resumed else 0,
         trials_left=standing.left if standing and resumed else _asked(experiment),
         deployment=_deployment(settings, experiment),
+        retraining=retraining,
     )
 
 
@@ -131,38 +136,21 @@ def _source(settings: Settings, experiment: "Experiment") -> tuple[str, int, str
 
 
 def _known(
-    experiment: "Experiment", instance: "dg.DagsterInstance | None", *, source_version: str
+    experiment: "Experiment",
+    assets: list[Any],
+    instance: "dg.DagsterInstance | None",
+    *,
+    source_version: str,
 ) -> "list[Known]":
     """The assets of the retraining job, in the order of the graph."""
-    import dagster as dg  # noqa: TID251
-
     from mlops_assets import vocabulary as names
-    from mlops_assets.commands.staleness import Known
-    from mlops_assets.graph import build_experiment
+    from mlops_assets.training.retraining.assets import known, stages
 
     found = []
-    for asset in build_experiment(experiment).assets or ():
-        assert isinstance(asset, dg.AssetsDefinition)  # noqa: S101
-        for spec in asset.specs:
-            name = spec.key.path[1]
-            if name in (names.ENDPOINTS, names.SERVING_PROFILE):
-                continue
-            tags = _tags(instance, spec.key)
-            found.append(
-                Known(
-                    name=name,
-                    deps=tuple(dep.asset_key.path[-1] for dep in spec.deps),
-                    code=spec.code_version or "",
-                    made_code=tags.get(CODE),
-                    made_version=tags.get(DATA, ""),
-                    inputs={
-                        key.rsplit("/", 1)[-1]: value
-                        for key, value in tags.items()
-                        if key.startswith(INPUT)
-                    },
-                    version_now=source_version if name == names.SOURCE else None,
-                )
-            )
+    for stage in stages(assets):
+        tags = _tags(instance, names.asset_key(experiment.name, stage.name))
+        now = source_version if stage.name == names.SOURCE else None
+        found.append(replace(known(stage, tags), version_now=now))
     return found
 
 

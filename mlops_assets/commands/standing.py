@@ -4,7 +4,6 @@ only; what cannot be reached is said in the answer."""
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from mlops_assets.settings import Settings
 
@@ -93,14 +92,13 @@ def gather(
 
 
 def next_retraining(experiment: "Experiment", now: datetime) -> str:
-    """When the schedule asks for a training next; empty when there is none."""
-    from cronsim import CronSim
+    """When `training.retrain.cron` asks for a training next; empty when there is none."""
+    from mlops_assets.training.retraining.triggers import following
 
     retrain = experiment.training.retrain
-    if retrain is None:
+    if retrain is None or retrain.cron is None:
         return ""
-    following: datetime = next(CronSim(retrain.cron, now.astimezone(ZoneInfo(retrain.timezone))))
-    return following.isoformat(timespec="minutes")
+    return following(retrain.cron, retrain.timezone, now).isoformat(timespec="minutes")
 
 
 def _endpoints(

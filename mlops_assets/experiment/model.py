@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from mlops_assets.deployment.spec import DeploymentSpec
-from mlops_assets.experiment.spec import Spec
+from mlops_assets.experiment.spec import Spec, digest_of
 from mlops_assets.features.spec import FeaturesSpec
 from mlops_assets.modeling.tasks import METRICS, PRIMARY, MetricName, metrics_for
 from mlops_assets.monitoring.spec import MonitoringSpec
@@ -56,6 +56,19 @@ class Experiment(Spec):
     def model_name(self) -> str:
         """Name in the MLflow registry."""
         return self.registry.model_name or self.name
+
+    def recipe(self) -> str:
+        """Fingerprint of all that decides which version comes of given rows. Where they are read
+        is no part of it, nor when, nor what is done with the version."""
+        return digest_of(
+            {
+                "task": self.task,
+                "features": self.features.model_dump(mode="json", exclude={"source"}),
+                "tuning": self.tuning.model_dump(mode="json", exclude={"workers"}),
+                "training": self.training.fingerprint(),
+                "registry": self.registry.fingerprint(),
+            }
+        )
 
     @field_validator("name")
     @classmethod

@@ -160,6 +160,7 @@ def _training(survey: Survey) -> list[str]:
         "  # retrain:  # without being asked",
         '  #   cron: "0 3 * * 1"  # Mondays at three',
         "  #   timezone: UTC",
+        "  #   on_drift: true",
     ]
 
 

@@ -11,7 +11,7 @@ import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
-from mlops_assets.experiment.spec import kind_of
+from mlops_assets.experiment.spec import digest_of, kind_of
 from mlops_assets.features import checks, cleaning, inference, leakage, shown, splits
 from mlops_assets.features.sources.base import SourceContext, SourceError
 from mlops_assets.features.table import FeatureError, TableSchema
@@ -99,7 +99,7 @@ def _features(experiment: Experiment) -> dg.AssetsDefinition:
         kinds={"pandas", "parquet"},
         description="The snapshot with typed, cleaned columns. The schema is inferred once, "
         "written down, and enforced ever after.",
-        code=spec.fingerprint(),
+        code=_code(experiment),
         ins={"source": dg.AssetIn(names.asset_key(experiment.name, names.SOURCE))},
         check_specs=[checks.schema_spec(experiment.name)],
         dagster_type=FeatureTable,
@@ -165,7 +165,7 @@ def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
         kinds={"pandas", "parquet"},
         description="Rows with a known label, divided so that nothing leaks into the held-out "
         "part: by time, by group, or within classes. Row ids of each side are kept.",
-        code=spec.fingerprint(),
+        code=_code(experiment),
         ins={"features": dg.AssetIn(names.asset_key(experiment.name, names.FEATURES))},
         check_specs=[checks.leaks_spec(experiment.name)],
         dagster_type=TrainingSet,
@@ -227,6 +227,12 @@ def _training_set(experiment: Experiment) -> dg.AssetsDefinition:
         )
 
     return training_set
+
+
+def _code(experiment: Experiment) -> str:
+    """Fingerprint of what decides the columns: those of slices are kept although no feature."""
+    slices, code = experiment.training.slices, experiment.features.fingerprint()
+    return f"{code}-{digest_of(slices)}" if slices else code
 
 
 def schema_path(experiment: Experiment) -> str:

@@ -131,6 +131,7 @@ def _drift(
         description=_summary(alarms, windows[-1], spec, what),
         metadata={
             "rows": windows[-1].rows,
+            "version": compared.version,
             "judged": True,
             "windows": len(windows),
             "compared_with": spec.against,

@@ -39,6 +39,8 @@ class Judged:
 class Compared:
     """Everything drift is judged by."""
 
+    version: int
+    """That is live."""
     windows: tuple[Judged, ...]
     """Oldest first."""
     importances: dict[str, float]
@@ -53,7 +55,7 @@ def compare(experiment: Experiment, profile: ServingProfile, store: DataStore) -
     windows = tuple(_windows(experiment, profile, store))
     path = importances_path(experiment.name, profile.version)
     importances = store.read_json(store.at(path)) if store.exists(path) else {}
-    return Compared(windows, importances, _note(profile, spec, windows))
+    return Compared(profile.version, windows, importances, _note(profile, spec, windows))
 
 
 def _windows(experiment: Experiment, profile: ServingProfile, store: DataStore) -> Iterator[Judged]:

@@ -71,7 +71,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
         description="The pipeline fitted on all training rows with the tuned parameters, "
         "calibrated and with its decision threshold, logged in MLflow together with the "
         "serving bundle. Or a model that somebody else registered, with a bundle made for it.",
-        code=spec.fingerprint(),
+        code=spec.fit_fingerprint(),
         ins={
             "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
             "tuned": dg.AssetIn(names.asset_key(experiment.name, names.TUNED_HYPERPARAMETERS)),
@@ -144,6 +144,8 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
                 rows=training_set.train_rows,
             )
             model_registry.log_text(run_id, experiment.path.read_text("utf-8"), "experiment.yaml")
+        if config.adopt is None:
+            names.mark_candidate(context, experiment, training_set.digest)
         record = TrainedModel(
             run_id=run_id,
             model_uri=model_uri,
@@ -160,6 +162,9 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
         )
         yield dg.MaterializeResult(
             value=record,
+            # Another fit of the same data is another model, and needs another evaluation.
+            data_version=dg.DataVersion(exported.digest[:16]),
+            tags={} if config.adopt is None else {names.ADOPTS_TAG: str(config.adopt)},
             metadata={
                 "mlflow_run": dg.MetadataValue.url(model_registry.run_url(run_id)),
                 "model": model_uri,
@@ -168,6 +173,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
                 "parameters": dg.MetadataValue.json(model.parameters),
                 "threshold": fitted.threshold if fitted.threshold is not None else "none",
                 "rows": training_set.train_rows,
+                "labelled_rows": training_set.train_rows + training_set.test_rows,
             },
             check_results=[checks.serving_matches_training(record)],
         )
@@ -200,6 +206,8 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
         model_registry: dg.ResourceParam[ModelRegistry],
     ) -> dg.MaterializeResult[Evaluation]:
         run_id = trained_model.run_id
+        if trained_model.adopts is None:
+            names.mark_candidate(context, experiment, training_set.digest)
         test = held_out_rows(data_store.read_table(training_set.url))
         schema = InputSchema.from_json(list(training_set.schema))
         resampling: dict[str, Any] = {

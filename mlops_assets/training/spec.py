@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from cronsim import CronSim, CronSimError
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from mlops_assets.experiment.spec import Spec, TimeZone
+from mlops_assets.experiment.spec import Spec, TimeZone, digest_of
 
 ALLOWED_PACKAGES = ("sklearn", "lightgbm", "xgboost")
 
@@ -22,17 +22,56 @@ class Preprocessing(Spec):
     """`auto`: ordinal for tree ensembles, one-hot otherwise."""
 
 
+class Brakes(Spec):
+    """What keeps automatic retrainings from being too many. None of it holds people back."""
+
+    cool_down: float = Field(default=12.0, ge=0, le=8760)
+    """Hours after the end of a retraining, also one by hand, before the next one may start."""
+    per_day: int = Field(default=2, ge=1, le=1000)
+    """Automatic retrainings that may start within any 24 hours."""
+    per_week: int = Field(default=10, ge=1, le=1000)
+    """Automatic retrainings that may start within any seven days."""
+    failed_candidates: int = Field(default=3, ge=1, le=100)
+    """After so many automatic retrainings in a row that brought no version, none is started until
+    a model is made by hand, a version is registered, the YAML says something else, or thirty days
+    have passed."""
+
+
 class Retrain(Spec):
-    """When to train again without being asked."""
+    """When to train again without being asked. Nothing is trained twice on the same rows by the
+    same YAML."""
 
-    cron: str
-    """Five fields: minute, hour, day of month, month, day of week."""
+    cron: str | None = None
+    """When to train, whatever happened: minute, hour, day of month, month, day of week."""
     timezone: TimeZone = "UTC"
-    """IANA name of the time zone the cron line is read in."""
+    """IANA name of the time zone in which `cron` and `look` are read."""
+    on_drift: bool = False
+    """When `has_not_drifted` or `predictions_have_not_drifted` fails: once for each time it begins
+    to fail, and then for new data that `look` finds while it goes on."""
+    on_quality_loss: bool = False
+    """The same of the check `quality_holds`."""
+    new_labels: int | None = Field(default=None, ge=1)
+    """When so many rows with a label came since the last training, as `look` counts them."""
+    look: str = "0 5 * * *"
+    """When to refresh the training set to see whether there is anything new, for `new_labels` and
+    while a check goes on failing. Five fields, as `cron`."""
+    priority: int = Field(default=0, ge=-100, le=100)
+    """Of its runs in Dagster's queue, across experiments; the greater goes first."""
+    brakes: Brakes = Field(default_factory=Brakes)
 
-    @field_validator("cron")
+    @model_validator(mode="after")
+    def _check_something_triggers_it(self) -> "Retrain":
+        if not (self.cron or self.on_drift or self.on_quality_loss or self.new_labels):
+            raise ValueError(
+                "nothing starts a retraining: set cron, on_drift, on_quality_loss or new_labels"
+            )
+        return self
+
+    @field_validator("cron", "look")
     @classmethod
-    def _check_cron(cls, value: str) -> str:
+    def _check_cron(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         try:
             CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
         except CronSimError as error:
@@ -63,7 +102,23 @@ class TrainingSpec(Spec):
     confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
     """Level of the confidence intervals."""
     retrain: Retrain | None = None
-    """Schedule of `<name>__retrain`; none by default."""
+    """What starts `<name>__retrain`, and what holds it back; nothing by default."""
+
+    def fingerprint(self) -> str:
+        """Of what the evaluation of a model depends on: when it is made anew is no part of it."""
+        return self._without("retrain")
+
+    def fit_fingerprint(self) -> str:
+        """Of what the fitted model depends on."""
+        return self._without("retrain", "slices", "bootstrap", "confidence")
+
+    def search_fingerprint(self) -> str:
+        """Of what a trial of the study depends on."""
+        parts = ("estimator", "parameters", "preprocessing")
+        return digest_of(self.model_dump(mode="json", include=set(parts)))
+
+    def _without(self, *keys: str) -> str:
+        return digest_of(self.model_dump(mode="json", exclude=set(keys)))
 
     @field_validator("estimator")
     @classmethod

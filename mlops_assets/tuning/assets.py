@@ -92,7 +92,7 @@ def _tuned(experiment: Experiment) -> dg.AssetsDefinition:
         kinds={"optuna"},
         description=f"The parameters with the best cross-validated `{metric}`. The study is "
         "kept: it goes on after an interruption, and grows when `n_trials` is raised.",
-        code=f"{spec.fingerprint()}-{experiment.training.fingerprint()}",
+        code=f"{spec.fingerprint()}-{experiment.training.search_fingerprint()}",
         ins={"training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET))},
         pool=f"tune_{experiment.name}",
     )

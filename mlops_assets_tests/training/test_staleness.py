@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mlops_assets.commands.staleness import Known, judge
+from mlops_assets.training.staleness import Known, judge
 
 SOURCE = Known("source", (), "s1", "s1", "d1", {}, version_now="d1")
 FEATURES = Known("features", ("source",), "f1", "f1", "d2", {"source": "d1"})

@@ -1,8 +1,23 @@
 """Which assets a change reaches, and why. Pure: what is known of each asset comes from the
 caller."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+CODE = "dagster/code_version"
+DATA = "dagster/data_version"
+INPUT = "dagster/input_data_version/"
+"""Tags of a materialization."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One asset as the YAML asks for it."""
+
+    name: str
+    deps: tuple[str, ...]
+    code: str
+    """Fingerprint of the YAML it would be made from now."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +49,20 @@ class Verdict:
     why: str
 
 
+def known(stage: Stage, tags: Mapping[str, str]) -> Known:
+    """What the tags of its last materialization say of an asset; of one never made there are
+    none."""
+    inputs = {k.rsplit("/", 1)[-1]: value for k, value in tags.items() if k.startswith(INPUT)}
+    return Known(stage.name, stage.deps, stage.code, tags.get(CODE), tags.get(DATA, ""), inputs)
+
+
 def judge(assets: Iterable[Known]) -> tuple[Verdict, ...]:
     """A verdict per asset, in the order given: what an asset is made of stands before it."""
-    known = {asset.name: asset for asset in assets}
+    by_name = {asset.name: asset for asset in assets}
     changing: set[str] = set()
     verdicts = []
-    for asset in known.values():
-        why = _why(asset, known, changing)
+    for asset in by_name.values():
+        why = _why(asset, by_name, changing)
         # Content that is known to stay the same changes nothing further down.
         same = asset.version_now is not None and asset.version_now == asset.made_version
         if why and not same:
