@@ -13,6 +13,7 @@ from mlops_assets.commands import kept
 from mlops_assets.experiment import loader
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.settings import Settings
+from mlops_assets_tests.commands import warm
 
 PROGRAM = "from mlops_assets.cli import main; main()"
 OURS = ("MLOPS_", "MLFLOW_", "DAGSTER_")
@@ -88,23 +89,17 @@ class Project:
 
     def mlops(self, *arguments: str, code: int = 0, timeout: float = 150) -> str:
         """Standard output, or standard error when another exit code is expected."""
-        process = self.start(*arguments)
-        try:
-            output, error = process.communicate(timeout=timeout)
-        finally:
-            process.kill()
-        assert process.returncode == code, f"exit {process.returncode}\n{output}\n{error}"
-        return error if code else output
+        done = warm.run(arguments, folder=self.root, environment=self.environment, timeout=timeout)
+        assert done.code == code, f"exit {done.code}\n{done.output}\n{done.error}"
+        return done.error if code else done.output
 
-    def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
-        command = [sys.executable, "-c", PROGRAM, *arguments, "--json"]
-        done = subprocess.run(
-            command, cwd=self.root, env=self.environment, capture_output=True, text=True,
-            timeout=150,
-        )  # fmt: skip
-        assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
-        content: dict[str, Any] = json.loads(done.stdout)
-        return content
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """What the command says as JSON, with whichever exit code."""
+        done = warm.run(
+            (*arguments, "--json"), folder=self.root, environment=self.environment, timeout=150
+        )
+        assert done.code == code, f"exit {done.code}\n{done.output}\n{done.error}"
+        return json.loads(done.output)
 
     def record(self, experiment: str, *path: str) -> Any:
         """What the last run left for an asset."""

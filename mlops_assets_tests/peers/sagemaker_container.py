@@ -160,4 +160,6 @@ class Container:
             return
         body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         with tarfile.open(fileobj=BytesIO(body)) as archive:
-            archive.extractall(target, filter="data")
+            # The Python 3.11.2 of Debian 12 has no filters yet.
+            filters: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            archive.extractall(target, **filters)

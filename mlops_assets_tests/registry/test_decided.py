@@ -9,7 +9,7 @@ import pytest
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
-from mlops_assets.gateways import champions, records
+from mlops_assets.gateways import champions, record_json
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.decisions import AUTHOR, COMPARED_WITH, FROZEN_UNTIL, THE_GATES, Decision
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
@@ -61,10 +61,10 @@ class Site:
         measured = compared("roc_auc", gap - 0.01, gap + 0.01)
         found = evaluated(chosen.promotion, measured, metrics={"roc_auc": 0.8 + gap})
         self._keep(names.TRAINED_MODEL, trained)
-        self._keep(names.EVALUATION, records.from_json(Evaluation, _of(found, self.run_id)))
+        self._keep(names.EVALUATION, record_json.from_json(Evaluation, _of(found, self.run_id)))
 
     def _keep(self, asset: str, record: Any) -> None:
-        content = records.to_json(record).encode()
+        content = record_json.to_json(record).encode()
         self.store.write_bytes(f"records/churn/{asset}/latest.json", content)
 
     def decide(self, chosen: Experiment, *, user: str = "bob", **tags: str) -> Any:
@@ -100,7 +100,7 @@ class Site:
 
 
 def _of(evaluation: Evaluation, run_id: str) -> str:
-    return records.to_json(evaluation).replace('"run_id": "run"', f'"run_id": "{run_id}"')
+    return record_json.to_json(evaluation).replace('"run_id": "run"', f'"run_id": "{run_id}"')
 
 
 def metadata(result: Any) -> dict[str, Any]:
