@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,19 +20,22 @@ if TYPE_CHECKING:
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
+RUNNING = pytest.StashKey[ExitStack]()
+"""The cluster, while it runs."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Which tests stay in one process when several share the work, the longest first: those that
     ask the one cluster and the one builder of images, and else those of a file."""
-    before = {"cluster": 0, "containers": 0, "pipeline": 1}
+    before = {"cluster": 0, "containers": 1, "pipeline": 2}
 
     def turn(item: pytest.Item) -> int:
-        return min((before.get(mark.name, 2) for mark in item.iter_markers()), default=2)
+        return min((before.get(mark.name, 3) for mark in item.iter_markers()), default=3)
 
     items.sort(key=turn)
     for item in items:
-        group = item.nodeid.partition("::")[0] if turn(item) else "cluster"
+        group = item.nodeid.partition("::")[0] if turn(item) > 1 else "cluster"
         item.add_marker(pytest.mark.xdist_group(group))
 
 
@@ -74,15 +78,23 @@ def serving_image(containers: "Containers", tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
-    """A Kubernetes; its pods run only if a test of this session asks for `node`."""
+    """A Kubernetes; its pods run only if a test of this session asks for `node`. It ends with the
+    last test that may ask it: its programs take a tenth of the machine."""
     from mlops_assets_tests.peers import kubernetes
 
     node = any("node" in getattr(item, "fixturenames", ()) for item in request.session.items)
     try:
-        with kubernetes.running(node=node) as found:
-            yield found
+        with request.config.stash.setdefault(RUNNING, ExitStack()) as running:
+            yield running.enter_context(kubernetes.running(node=node))
     except MissingError as error:
         pytest.skip(str(error))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    asked_again = nextitem is not None and nextitem.get_closest_marker("cluster")
+    if RUNNING in item.config.stash and not asked_again:
+        item.config.stash[RUNNING].close()
 
 
 @pytest.fixture(scope="session")
