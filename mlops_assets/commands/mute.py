@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from mlops_assets.experiment.model import Experiment
     from mlops_assets.monitoring.tickets.muting import Mutes
     from mlops_assets.settings import Settings
 
@@ -74,8 +75,9 @@ def _known(settings: "Settings", experiment: str, cause: str) -> str:
     if experiment == PLATFORM:
         return PLATFORM
     chosen = choose(settings, experiment)
-    causes = _causes(settings, experiment)
-    causes += (advice.RETRAIN, advice.DEPLOY, advice.MONITOR)
+    if not cause:
+        return chosen.name
+    causes = (*_checked(chosen), advice.RETRAIN, advice.DEPLOY, advice.MONITOR)
     if not any(is_meant(cause, each) for each in causes):
         names = tuple(dict.fromkeys(each.rpartition("/")[2] for each in causes))
         raise click.ClickException(
@@ -85,16 +87,14 @@ def _known(settings: "Settings", experiment: str, cause: str) -> str:
     return chosen.name
 
 
-def _causes(settings: "Settings", experiment: str) -> tuple[str, ...]:
-    """Of the checks of an experiment."""
-    from mlops_assets.commands.choice import choose
+def _checked(experiment: "Experiment") -> tuple[str, ...]:
+    """The causes that are checks of an experiment."""
     from mlops_assets.graph import build_experiment
     from mlops_assets.monitoring.tickets.resources import cause_of
 
-    part = build_experiment(choose(settings, experiment))
-    judged = [*(part.assets or ()), *(part.asset_checks or ())]
-    keys = {key for each in judged for key in getattr(each, "check_keys", ())}
-    return tuple(sorted(map(cause_of, keys)))
+    part = build_experiment(experiment)
+    judged: list[Any] = [*(part.assets or ()), *(part.asset_checks or ())]
+    return tuple(sorted({cause_of(key) for each in judged for key in each.check_keys}))
 
 
 def _change(

@@ -10,9 +10,11 @@ import click
 from mlops_assets.commands.console import table
 
 if TYPE_CHECKING:
+    import dagster as dg  # noqa: TID251
+
     from mlops_assets.experiment.model import Experiment
     from mlops_assets.monitoring.tickets.book import Book
-    from mlops_assets.monitoring.tickets.findings import Finding
+    from mlops_assets.monitoring.tickets.findings import Finding, Severity
     from mlops_assets.monitoring.tickets.muting import Mutes
     from mlops_assets.settings import Settings
 
@@ -28,7 +30,7 @@ class Held:
     ticket: str
     """Empty where there is none: it is muted, or follows from another cause."""
     cause: str
-    severity: str
+    severity: "Severity"
     since: str
     """ISO 8601, UTC."""
     words: str
@@ -76,23 +78,37 @@ def held(
     """What holds of these experiments and of the platform, the worst first; and when the sensor
     looked last, in seconds since 1970 (0: never)."""
     from mlops_assets.commands.instance import existing_instance
-    from mlops_assets.monitoring.tickets.findings import weight
-    from mlops_assets.monitoring.tickets.shelf import PLATFORM, Shelf
-    from mlops_assets.monitoring.tickets.spec import TicketsSpec
+    from mlops_assets.monitoring.tickets.shelf import PLATFORM
 
     instance = existing_instance(settings)
     if instance is None:
         return [], 0.0
-    specs = {each.name: each.monitoring.tickets for each in experiments}
     with instance:
-        shelf = Shelf(instance.daemon_cursor_storage)
-        desk, books, mutes = shelf.read([PLATFORM, *specs])
+        return held_in(settings, instance, experiments, now=now, besides=(PLATFORM,))
+
+
+def held_in(
+    settings: "Settings",
+    instance: "dg.DagsterInstance",
+    experiments: "tuple[Experiment, ...]",
+    *,
+    now: float,
+    besides: tuple[str, ...] = (),
+) -> tuple[list[Held], float]:
+    """The same of an instance that is open; `besides` names what is no experiment."""
+    from mlops_assets.monitoring.tickets.findings import weight
+    from mlops_assets.monitoring.tickets.shelf import Shelf
+    from mlops_assets.monitoring.tickets.spec import TicketsSpec
+
+    specs = {each.name: each.monitoring.tickets for each in experiments}
+    shelf = Shelf(instance.daemon_cursor_storage)
+    desk, books, mutes = shelf.read([*besides, *specs])
     found = [
         _held(settings, name, book, finding, specs.get(name, TicketsSpec()), mutes[name], now)
         for name, book in books.items()
         for finding in book.findings.values()
     ]
-    found.sort(key=lambda each: (-weight(each.severity), each.since))  # type: ignore[arg-type]
+    found.sort(key=lambda each: (-weight(each.severity), each.since))
     return found, desk.looked
 
 
@@ -130,13 +146,12 @@ def _held(
         root = root_of(finding.cause, book.findings)
         why = f"follows from {root}" if root else "was found before what explained it recovered"
         return replace(shown, note=silent or why)
-    waiting = [each for each in book.outbox if each.number == ticket.number]
-    note = "; ".join(
-        [
-            *filter(None, [silent]),
-            *sorted({f"{w.sink} not told yet {w.error}".strip() for w in waiting}),
-        ]
-    )
+    waiting = {
+        f"{each.sink} was not told yet: {each.error or 'it is its turn'}"
+        for each in book.outbox
+        if each.number == ticket.number
+    }
+    note = "; ".join([*filter(None, [silent]), *sorted(waiting)])
     return replace(shown, ticket=f"{experiment}#{ticket.number}", note=note)
 
 

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 
-from mlops_assets.gateways import record_json
+import msgspec
+
 from mlops_assets.monitoring.tickets.findings import Event, Finding, Notice
 
-MOST_WAITING = 500
+MOST_WAITING = 200
 """Tellings that wait for sinks. Beyond, a ticket that was closed and re-opened while its sink was
 down is told as never closed."""
 
@@ -70,11 +71,11 @@ class Book:
     """In the order they were made."""
 
     def to_json(self) -> str:
-        return record_json.to_json(self)
+        return msgspec.json.encode(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> "Book":
-        return record_json.from_json(cls, text)
+        return msgspec.json.decode(text, type=cls)
 
     def numbered(self, number: int) -> str | None:
         """The cause of the ticket of that number; None when it is forgotten."""

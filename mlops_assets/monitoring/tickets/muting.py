@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from mlops_assets.experiment.windows import holding
-from mlops_assets.gateways import record_json
 from mlops_assets.monitoring.tickets.findings import moment
 from mlops_assets.monitoring.tickets.spec import MuteWindow
 
@@ -33,11 +34,11 @@ class Mutes:
     mutes: tuple[Mute, ...] = ()
 
     def to_json(self) -> str:
-        return record_json.to_json(self)
+        return msgspec.json.encode(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> "Mutes":
-        return record_json.from_json(cls, text)
+        return msgspec.json.decode(text, type=cls)
 
     def adding(self, mute: Mute, now: float) -> "Mutes":
         """Of each cause the newest counts; those that are over are forgotten."""

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from mlops_assets.gateways import record_json
+import msgspec
+
 from mlops_assets.monitoring.tickets.book import Book
 from mlops_assets.monitoring.tickets.muting import Mutes
 from mlops_assets.monitoring.tickets.outbox import SinkState
@@ -29,6 +30,13 @@ class Desk:
     turn: int = 0
     """Where to go on reading checks."""
     sinks: dict[str, SinkState] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> "Desk":
+        return msgspec.json.decode(text, type=cls)
 
 
 class Storage(Protocol):
@@ -51,7 +59,7 @@ class Shelf:
         wanted = [*experiments]
         keys = {DESK, *(pattern.format(n) for n in wanted for pattern in (BOOK, MUTES))}
         texts = self._storage.get_cursor_values(keys)
-        desk = record_json.from_json(Desk, texts[DESK]) if DESK in texts else Desk()
+        desk = Desk.from_json(texts[DESK]) if DESK in texts else Desk()
         books, mutes = {}, {}
         for name in wanted:
             book, mute = texts.get(BOOK.format(name)), texts.get(MUTES.format(name))
@@ -63,7 +71,7 @@ class Shelf:
         self._storage.set_cursor_values({BOOK.format(experiment): book.to_json()})
 
     def save_desk(self, desk: Desk) -> None:
-        self._storage.set_cursor_values({DESK: record_json.to_json(desk)})
+        self._storage.set_cursor_values({DESK: desk.to_json()})
 
     def save_mutes(self, experiment: str, mutes: Mutes) -> None:
         self._storage.set_cursor_values({MUTES.format(experiment): mutes.to_json()})
