@@ -17,7 +17,7 @@ from mlops_assets.monitoring.tickets.book import Book, Delivery
 from mlops_assets.monitoring.tickets.course import Listener, Surroundings, step
 from mlops_assets.monitoring.tickets.findings import moment
 from mlops_assets.monitoring.tickets.muting import Mutes, muted
-from mlops_assets.monitoring.tickets.outbox import deliver
+from mlops_assets.monitoring.tickets.outbox import SinkState, deliver
 from mlops_assets.monitoring.tickets.shelf import PLATFORM, Desk, Shelf
 from mlops_assets.monitoring.tickets.spec import TicketsSpec
 
@@ -68,7 +68,7 @@ def build(
             if after != before:
                 books[name] = after
                 shelf.save(name, after)
-        states = dict(desk.sinks)
+        states = office.of_sinks(desk.sinks)
         sent = deliver(
             books,
             states,
@@ -160,6 +160,10 @@ class _Office:
             muted=lambda cause: bool(muted(cause, spec.mute, mutes, now)),
             now=now,
         )
+
+    def of_sinks(self, states: Mapping[str, SinkState]) -> dict[str, SinkState]:
+        """Those of sinks that some YAML still names."""
+        return {name: each for name, each in states.items() if name in self._sinks[PLATFORM]}
 
     def send(self, name: str, book: Book, delivery: Delivery, context: SinkContext) -> str:
         """Tell one sink."""

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
+from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
@@ -38,10 +39,11 @@ def of_checks(
     experiments: Mapping[str, Experiment],
 ) -> Found:
     """What these checks said last. One that is being evaluated says nothing."""
-    store, found = instance.event_log_storage, Found()
-    for key, record in store.get_latest_asset_check_execution_by_key([*keys]).items():
+    store, found, asked = instance.event_log_storage, Found(), frozenset(keys)
+    for key, record in store.get_latest_asset_check_execution_by_key([*asked]).items():
         said = record.event.asset_check_evaluation if record.event is not None else None
-        if said is None or record.event is None:
+        # Dagster also answers for other pairs of the assets and names that are asked for.
+        if said is None or record.event is None or key not in asked:
             continue
         experiment, cause = key.asset_key.path[0], cause_of(key)
         # The record's own time is in whole seconds.
@@ -121,7 +123,8 @@ def of_runs(
         for name, cause, finding in _recovered(record, books, found):
             found.setdefault(name, {})[cause] = Passed(max(_ended(record), finding.at))
         name, cause = _whose(record.dagster_run)
-        if name not in books or record.dagster_run.is_success:
+        retried = record.dagster_run.tags.get(WILL_RETRY_TAG) == "true"
+        if name not in books or record.dagster_run.is_success or retried:
             continue
         before = books[name].findings.get(cause)
         if before is not None and before.at >= _ended(record):
