@@ -52,7 +52,9 @@ class GithubIssue(Sink):
         if not notice.is_open:
             lines.append(f"- closed: {notice.closing}, after {lasting(notice.lasted_s)}")
         links = f"[Dagster]({notice.link}) · [RUNBOOK]({notice.runbook})"
-        body = "\n\n".join([notice.words, "\n".join(lines), links, marker(notice)])
+        # As code: what an error says must not mention people or other issues.
+        words = "```\n" + notice.words.replace("`", "'") + "\n```"
+        body = "\n\n".join([words, "\n".join(lines), links, marker(notice)])
         return {
             "title": notice.title,
             "body": body,

@@ -1,6 +1,7 @@
 """One request to a sink: bounded in time and size, and its failures in words without secrets."""
 
 import json
+import re
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from mlops_assets.monitoring.sinks.base import RefusedError, SinkContext, SinkDo
 
 MOST_BYTES = 4_000_000
 """Of an answer; what is longer is not read."""
-LONGEST_S = 15.0
+LONGEST_S = 8.0
 """For the whole answer."""
 SHOWN = 200
 """Characters of an answer that an error repeats."""
@@ -57,7 +58,7 @@ def post(
     """
     import httpx
 
-    hidden = [url, *secrets]
+    hidden = [url, *secrets, *_long_parts(url)]
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     sent = {"Content-Type": "application/json", "User-Agent": "mlops_assets", **(headers or {})}
     try:
@@ -96,6 +97,11 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     """Seconds; 0 where the sink does not say, or says a date."""
     said = headers.get("retry-after", "").strip()
     return float(said) if said.isdecimal() else 0.0
+
+
+def _long_parts(url: str) -> list[str]:
+    """Of the path and query: what may be a secret, and be repeated without the rest."""
+    return [part for part in re.split(r"[/?&=]+", url.partition("://")[2]) if len(part) >= 16]
 
 
 def _without(text: str, hidden: Iterable[str]) -> str:

@@ -31,6 +31,7 @@ class Slack(Sink):
         if not notice.is_open:
             head += f": {escaped(notice.closing)}, after {lasting(notice.lasted_s)}"
         lines = [head, escaped(notice.words)]
+        tail = [f"<{escaped(notice.link)}|Dagster> · <{escaped(notice.runbook)}|RUNBOOK>"]
         if notice.is_open:
             facts = {
                 "severity": notice.severity,
@@ -40,9 +41,9 @@ class Slack(Sink):
                 "also failing because of it": ", ".join(notice.followers),
             }
             lines += [f"{name}: {escaped(said)}" for name, said in facts.items() if said]
-            lines.append(f"*Next:* {escaped(notice.action)}")
-        lines.append(f"<{escaped(notice.link)}|Dagster> · <{escaped(notice.runbook)}|RUNBOOK>")
-        text = "\n".join(lines)[:MOST_IN_A_BLOCK]
+            tail.insert(0, f"*Next:* {escaped(notice.action)}")
+        end = "\n".join(tail)
+        text = "\n".join(["\n".join(lines)[: MOST_IN_A_BLOCK - len(end)], end])
         section = {"type": "section", "text": {"type": "mrkdwn", "text": text}}
         return {"text": escaped(f"{notice.title} {notice.event}"), "blocks": [section]}
 

@@ -60,7 +60,18 @@ class TestSlack(SinkContract):
         assert "closed: recovered, after 2 h 10 min" in closed.splitlines()[0]
 
     def test_long_words_are_taken(self, sink: Any, context: SinkContext) -> None:
-        sink.send(notice(words="&" * 600, followers=("x" * 60,) * 60), context, reference="")
+        long = notice(words="&" * 600, followers=("x" * 60,) * 60)
+        sink.send(long, context, reference="")
+        text = sink.render(long)["blocks"][0]["text"]["text"]
+        assert text.endswith("|RUNBOOK>")
+        assert "*Next:*" in text
+
+    def test_no_part_of_the_url_is_repeated(
+        self, sink: Sink, context: SinkContext, server: Server
+    ) -> None:
+        server.status, server.text = 404, f"no_service: {SECRET}"
+        with pytest.raises(SinkDownError, match=r"no_service: \*\*\*"):
+            sink.send(notice(), context, reference="")
 
 
 class TestWebhook(SinkContract):
@@ -254,6 +265,10 @@ class TestGithubIssue(SinkContract):
     ) -> None:
         sink.send(notice("closed"), context, reference="")
         assert [issue["state"] for issue in server.state.issues] == ["closed"]
+
+    def test_words_mention_nobody(self, sink: Any) -> None:
+        body = sink.render(notice(words="``` @team see #1"))["body"]
+        assert body.startswith("```\n''' @team see #1\n```\n")
 
     def test_a_deleted_issue_is_its_own_trouble(
         self, sink: Sink, context: SinkContext, server: Server
