@@ -156,7 +156,7 @@ def _held(
 
 
 def _render(one: Held) -> str:
-    rows = [(one.severity, one.words)]
+    rows: list[tuple[str, str]] = [(one.severity, one.words)]
     if one.value or one.threshold:
         rows.append(("measured", f"{one.value or '?'}, allowed {one.threshold or '?'}"))
     rows += [("since", one.since), ("next", one.action), ("see", one.link), ("", one.runbook)]

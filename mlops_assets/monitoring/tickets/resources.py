@@ -246,8 +246,9 @@ def of_ticks(
     }
     if not states or instance.schedule_storage is None:
         return {}, frozenset()
-    ended = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
-    ticks = instance.schedule_storage.get_batch_ticks([*states], limit=2, statuses=ended)
+    # One more than is needed: the newest may be under way. Dagster 1.13 fails when it is asked for
+    # ticks of some statuses only.
+    ticks = instance.schedule_storage.get_batch_ticks([*states], limit=3)
     found: dict[str, Observation] = {}
     for selector, state in states.items():
         sensor = state.instigator_type == InstigatorType.SENSOR
@@ -262,7 +263,8 @@ def of_ticks(
 
 
 def _of_ticks(cause: str, ticks: Sequence[Any], *, needed: int) -> Observation | None:
-    newest = sorted(ticks, key=lambda tick: tick.timestamp, reverse=True)[:needed]
+    ended = [tick for tick in ticks if tick.status != TickStatus.STARTED]
+    newest = sorted(ended, key=lambda tick: tick.timestamp, reverse=True)[:needed]
     if not newest:
         return None
     at = newest[0].timestamp

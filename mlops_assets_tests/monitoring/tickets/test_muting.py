@@ -45,7 +45,7 @@ def test_unmuting_one_leaves_the_others() -> None:
 
 def test_a_window_mutes_the_causes_it_names() -> None:
     window = MuteWindow(
-        start="Mon 00:00", end="Sun 00:00", reason="quiet", causes=("has_not_drifted",)
+        start="Sat 00:00", end="Tue 00:00", reason="quiet", causes=("has_not_drifted",)
     )
     assert "(quiet)" in muted(DRIFT, (window,), Mutes(), START)
     assert muted(PROBE, (window,), Mutes(), START) == ""
