@@ -1,5 +1,6 @@
 """The sensor of tickets on a real Dagster instance, with a real receiver of its webhooks."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,10 +52,7 @@ class Daemon:
 
     def load(self, *experiments: Experiment) -> None:
         """The code location is loaded again, with these YAMLs."""
-        made = {}
-        for each in experiments:
-            part = build_experiment(each)
-            made[each.name] = [*(part.assets or ()), *(part.asset_checks or ())]
+        made = {each.name: parts_of(each.name) for each in experiments}
         built = sensors.build(experiments, made, clock=lambda: datetime.now(UTC) + self.ahead)
         self.definitions = built
 
@@ -87,6 +85,13 @@ class Daemon:
         loaded.resolve_job_def(name).execute_in_process(
             instance=self.instance, raise_on_error=False
         )
+
+
+@functools.cache
+def parts_of(name: str) -> list[Any]:
+    """The assets and checks of an experiment, which its tickets do not change."""
+    part = build_experiment(churn(name))
+    return [*(part.assets or ()), *(part.asset_checks or ())]
 
 
 def _asset(part: str, *, broken: bool, gate: bool) -> dg.AssetsDefinition:
