@@ -152,8 +152,8 @@ def _sentence(
         said = isinstance(met, (dict, list, tuple)) or shown(met) in message
         return path, message if said else f"{message} (found {shown(met)})"
     if kind == "string_pattern_mismatch":
-        said = "what stands there" if _hides(parent) else shown(met)
-        return path, f"{said} is not allowed; {_description(annotation)}"
+        written = "what stands there" if _hides(parent) else shown(met)
+        return path, f"{written} is not allowed; {_description(annotation)}"
     if kind == "too_short":
         return path, f"needs at least {context['min_length']}, has {context['actual_length']}"
     if (base := kind.split("_")[0]) in _KINDS and kind.endswith(("_type", "_parsing", "_float")):
