@@ -8,6 +8,7 @@ from mlops_assets.commands.completion import completion
 from mlops_assets.commands.history import history
 from mlops_assets.commands.impact import impact
 from mlops_assets.commands.init import init
+from mlops_assets.commands.mute import mute, unmute
 from mlops_assets.commands.plan import plan
 from mlops_assets.commands.predict import predict
 from mlops_assets.commands.promote import promote
@@ -19,6 +20,7 @@ from mlops_assets.commands.schema import schema
 from mlops_assets.commands.serve import serve
 from mlops_assets.commands.status import status
 from mlops_assets.commands.stop import stop
+from mlops_assets.commands.tickets import tickets
 from mlops_assets.commands.webhooks import webhooks
 from mlops_assets.settings import SettingsError
 
@@ -33,8 +35,8 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    init, check, plan, run, predict, serve, status, history, impact, promote, rollback, reproduce,
-    retention, stop, webhooks, schema, completion,
+    init, check, plan, run, predict, serve, status, tickets, mute, unmute, history, impact, promote,
+    rollback, reproduce, retention, stop, webhooks, schema, completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)

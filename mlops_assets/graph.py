@@ -18,6 +18,7 @@ from mlops_assets.features import assets as features_assets
 from mlops_assets.monitoring import assets as monitoring_assets
 from mlops_assets.monitoring import checks as monitoring_checks
 from mlops_assets.monitoring import schedules as monitoring_schedules
+from mlops_assets.monitoring import sensors as monitoring_sensors
 from mlops_assets.registry import assets as registry_assets
 from mlops_assets.registry import checks as registry_checks
 from mlops_assets.registry import schedules as registry_schedules
@@ -47,8 +48,9 @@ def build_experiment(experiment: Experiment) -> dg.Definitions:
 def build_all(
     experiments: Iterable[Experiment], shared: dg.Definitions, *, webhooks: bool = False
 ) -> dg.Definitions:
-    """Every experiment, the sensors that watch the registry and the endpoints and that retrain for
-    all of them, the schedules that judge what was served, and the job that removes what is old.
+    """Every experiment; the sensors that watch the registry and the endpoints, that retrain and
+    that keep tickets for all of them; the schedules that judge what was served, and the job that
+    removes what is old.
 
     Args:
         experiments: with different names.
@@ -60,6 +62,10 @@ def build_all(
     deploys = {names.deploy_job(experiment.name) for experiment in found}
     jobs = [job for part in parts for job in part.jobs or ()]
     made = {each.name: [*(part.assets or ())] for each, part in zip(found, parts, strict=True)}
+    judged = {
+        each.name: [*(part.assets or ()), *(part.asset_checks or ())]
+        for each, part in zip(found, parts, strict=True)
+    }
     deploying = [job for job in jobs if job.name in deploys]
     return dg.Definitions.merge(
         *parts,
@@ -67,6 +73,7 @@ def build_all(
         training_sensors.build(found, jobs, made),
         deployment_sensors.build(found, deploying),
         monitoring_schedules.build(found),
+        monitoring_sensors.build(found, judged),
         registry_schedules.build(found, deployment_in_use.versions_in_use),
         shared,
     )

@@ -13,6 +13,7 @@ from mlops_assets.gateways import record_json
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.study_store import StudyStore
+from mlops_assets.monitoring.sinks.base import SinkContext
 from mlops_assets.settings import Executor, Settings
 
 
@@ -28,6 +29,7 @@ def build(settings: Settings) -> dict[str, Any]:
         "study_store": StudyStore(settings.study_url),
         "source_context": source_context(settings),
         "target_context": target_context(settings),
+        "sink_context": sink_context(settings),
         "user": settings.user,
         "dagster_url": settings.dagster_url,
     }
@@ -51,6 +53,14 @@ def target_context(settings: Settings) -> TargetContext:
         variables=settings.environment,
         now=lambda: datetime.now(UTC),
         sleep=time.sleep,
+    )
+
+
+def sink_context(settings: Settings) -> SinkContext:
+    return SinkContext(
+        dagster_url=settings.dagster_url,
+        runbook_url=settings.runbook_url,
+        environment=settings.environment,
     )
 
 

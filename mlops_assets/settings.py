@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 Executor = Literal["in_process", "kubernetes"]
+RUNBOOK_URL = "https://github.com/mlops-assets/mlops_assets/blob/main/RUNBOOK.md"
 SECRET_CHARACTERS = 16
 """A secret has that many at least."""
 
@@ -46,6 +47,8 @@ class Settings:
     """Where people open the Dagster UI, for links (`MLOPS_DAGSTER_URL`)."""
     mlflow_url: str
     """Where people open the MLflow UI, for links (`MLOPS_MLFLOW_URL`)."""
+    runbook_url: str
+    """Where people read RUNBOOK.md, for links of tickets (`MLOPS_RUNBOOK_URL`)."""
     user: str
     """Who trains, approves and rolls back (`MLOPS_USER`); by default the user of the system."""
     executor: Executor
@@ -77,6 +80,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         environment=dict(env),
         dagster_url=env.get("MLOPS_DAGSTER_URL") or "http://127.0.0.1:3000",
         mlflow_url=env.get("MLOPS_MLFLOW_URL") or (tracking if served else "http://127.0.0.1:5000"),
+        runbook_url=env.get("MLOPS_RUNBOOK_URL") or RUNBOOK_URL,
         user=(env.get("MLOPS_USER") or "").strip() or _system_user(),
         executor=_executor(env.get("MLOPS_EXECUTOR") or "in_process"),
         webhook_secret=_secret(env.get("MLOPS_WEBHOOK_SECRET") or ""),

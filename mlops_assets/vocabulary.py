@@ -50,6 +50,7 @@ QUALITY_HOLDS = "quality_holds"
 REGISTRY_SENSOR = "registry_changed"
 TRUTH_SENSOR = "endpoint_strayed"
 RETRAINING_SENSOR = "retraining_due"
+TICKETS_SENSOR = "tickets"
 RETENTION_JOB = "retention"
 RETENTION_OP = "remove_what_is_old"
 RETENTION_SCHEDULE = "retention_daily"
@@ -103,6 +104,13 @@ def monitor_job(window: str) -> str:
 
 def monitor_schedule(window: str) -> str:
     return f"monitor_every_{window}_schedule"
+
+
+def is_ours(instigator: str) -> bool:
+    """Whether a sensor or schedule is the platform's, apart from the sensor of tickets, which
+    cannot tell of itself."""
+    ours = (REGISTRY_SENSOR, TRUTH_SENSOR, RETRAINING_SENSOR, RETENTION_SCHEDULE)
+    return instigator in ours or instigator.startswith(monitor_job(""))
 
 
 def deploying(instance: dg.DagsterInstance) -> dict[str, set[str]]:

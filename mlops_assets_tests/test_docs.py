@@ -13,11 +13,14 @@ from mlops_assets.experiment import loader
 from mlops_assets.experiment.spec import discover, kind_of
 from mlops_assets.features import sources
 from mlops_assets.features.sources.base import Source
+from mlops_assets.monitoring import sinks
+from mlops_assets.monitoring.sinks.base import Sink
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("features", "tuning", "training", "registry", "deployment", "monitoring")
 SOURCE_KINDS = [kind_of(member) for member in discover(sources, Source)]
 TARGET_KINDS = [kind_of(member) for member in discover(targets, Target)]
+SINK_KINDS = [kind_of(member) for member in discover(sinks, Sink)]
 
 NO_CHECKS = {"STAGE_TAG", "EXPERIMENT_TAG", "VERSION_TAG", "DAGSTER_RUN_TAG"}
 """Strings of the vocabulary that are neither asset, check nor sensor."""
@@ -84,7 +87,7 @@ def test_runbook_names_every_job_and_schedule(name: str) -> None:
     assert f"`{written}`" in text("RUNBOOK.md"), f"RUNBOOK.md does not name {written}"
 
 
-@pytest.mark.parametrize("kind", [*SOURCE_KINDS, *TARGET_KINDS])
+@pytest.mark.parametrize("kind", [*SOURCE_KINDS, *TARGET_KINDS, *SINK_KINDS])
 def test_runbook_names_every_kind(kind: str) -> None:
     assert f"`{kind}`" in text("RUNBOOK.md"), f"RUNBOOK.md does not name the kind `{kind}`"
 

@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "settings": (),
     # The base of every YAML section stands below the sections, the experiment above them.
     "experiment.spec": (),
+    "experiment.windows": ("experiment.spec",),
     "experiment.document": (),
     "experiment.problems": ("experiment.spec", "experiment.document"),
     "experiment.model": ("experiment.spec", "modeling.tasks", "serving.bundle", *SPECS),
@@ -51,7 +52,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "modeling": ("modeling", "gateways", *SERVING_FORMATS),
     # Names, and what every asset carries of its experiment.
     "vocabulary": ("experiment.model", "experiment.spec", "gateways.records"),
-    **{f"{stage}.spec": ("experiment.spec", "modeling.tasks", stage) for stage in STAGES},
+    **{
+        f"{stage}.spec": ("experiment.spec", "experiment.windows", "modeling.tasks", stage)
+        for stage in STAGES
+    },
     "monitoring.spec": ("experiment.spec", "serving.recording", "monitoring"),
     **{stage: (stage, *STAGE_MAY) for stage in STAGES},
     # What is measured beside the champion is what the promotion rules ask for.
@@ -64,6 +68,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "deployment.batch": ("deployment", "serving.values", "serving.refusals", *STAGE_MAY),
     "resources": (
         "vocabulary", "settings", "gateways", "features.sources.base", "deployment.targets.base",
+        "monitoring.sinks.base",
     ),
     "graph": ("vocabulary", "experiment", *STAGES),
     "definitions": ("graph", "resources", "settings", "experiment.loader"),

@@ -95,6 +95,8 @@ def execute(
 
 
 def _judged(run_id: str, success: bool, events: "Sequence[dg.DagsterEvent]") -> JobResult:
+    from mlops_assets.monitoring.tickets.resources import message_of
+
     checks = tuple(_check(e) for e in events if e.event_type_value == "ASSET_CHECK_EVALUATION")
     failures, details, interrupted = [], [], False
     for event in events:
@@ -104,7 +106,7 @@ def _judged(run_id: str, success: bool, events: "Sequence[dg.DagsterEvent]") -> 
         if data.error_source is not None and data.error_source.value == "INTERRUPT":
             interrupted = True
         elif data.error is None or data.error.cls_name != "DagsterAssetCheckFailedError":
-            failures.append(_message(data))
+            failures.append(message_of(data))
             details.append("" if data.error is None else data.error.to_string())
     made = [
         e.asset_key.path[-1]
@@ -130,20 +132,6 @@ def _check(event: "dg.DagsterEvent") -> Check:
         blocking=data.blocking and data.severity.value == "ERROR",
         reason=data.description or "",
     )
-
-
-def _message(data: Any) -> str:
-    """The description of a `dg.Failure`; of anything else its own message, below what Dagster
-    wrapped around it."""
-    if data.user_failure_data is not None and data.user_failure_data.description:
-        return str(data.user_failure_data.description)
-    error = data.error
-    while error.cause is not None and str(error.cls_name).startswith("Dagster"):
-        error = error.cause
-    text = str(error.message).strip()
-    name, _, rest = text.partition(": ")
-    ours = name.startswith("mlops_assets.")
-    return rest if ours and rest else text
 
 
 def _last_words(events: "Sequence[dg.DagsterEvent]") -> str:

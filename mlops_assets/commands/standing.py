@@ -57,6 +57,8 @@ class Standing:
     next_retraining: str
     """ISO 8601 with offset; empty without a schedule."""
     running: tuple[RunStanding, ...]
+    tickets: tuple[str, ...]
+    """What is wrong, the worst first, in words."""
 
 
 def gather(
@@ -88,6 +90,23 @@ def gather(
         drift=_drift(checks),
         next_retraining=next_retraining(experiment, now),
         running=_running(settings, experiment, instance),
+        tickets=_tickets(settings, experiment, instance, now),
+    )
+
+
+def _tickets(
+    settings: Settings,
+    experiment: "Experiment",
+    instance: "dg.DagsterInstance | None",
+    now: datetime,
+) -> tuple[str, ...]:
+    from mlops_assets.commands.tickets import held_in
+
+    if instance is None:
+        return ()
+    found, _ = held_in(settings, instance, (experiment,), now=now.timestamp())
+    return tuple(
+        f"{one.ticket} {one.severity}: {one.cause} since {one.since}" for one in found if one.ticket
     )
 
 

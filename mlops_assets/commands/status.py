@@ -105,6 +105,7 @@ def render(one: "Standing") -> str:
         rows.append(("champion", f"version {one.champion}{quality}"))
     rows.append(("checks", _checks(one)))
     rows += [("FAILED", f"{c.asset}: {c.name}: {c.reason}") for c in _failed(one)]
+    rows += [("ticket", words) for words in one.tickets]
     rows.append(("drift", one.drift))
     if one.next_retraining:
         rows.append(("retraining", f"next at {one.next_retraining}, while `make dev` runs"))

@@ -152,13 +152,19 @@ def _sentence(
         said = isinstance(met, (dict, list, tuple)) or shown(met) in message
         return path, message if said else f"{message} (found {shown(met)})"
     if kind == "string_pattern_mismatch":
-        return path, f"{shown(met)} is not allowed; {_description(annotation)}"
+        written = "what stands there" if _hides(parent) else shown(met)
+        return path, f"{written} is not allowed; {_description(annotation)}"
     if kind == "too_short":
         return path, f"needs at least {context['min_length']}, has {context['actual_length']}"
     if (base := kind.split("_")[0]) in _KINDS and kind.endswith(("_type", "_parsing", "_float")):
         return path, f"{shown(met)} is not {_KINDS[base]}"
     message = details["msg"].removeprefix("Input ").removeprefix("Value ")
     return path, f"{message[0].lower()}{message[1:]}, not {shown(met)}"
+
+
+def _hides(parent: Any) -> bool:
+    """Whether what was written may be a secret in the wrong place, which no message repeats."""
+    return bool(getattr(parent, "model_config", {}).get("hide_input_in_errors"))
 
 
 def _narrowed(message: str, path: KeyPath, annotation: Any, data: Any) -> tuple[KeyPath, str]:

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from mlops_assets.experiment.spec import Spec
+from mlops_assets.monitoring.tickets.spec import TicketsSpec
 from mlops_assets.serving.recording import Recording
 
 Window = Literal["minute", "hour", "day", "week"]
@@ -74,6 +75,7 @@ class MonitoringSpec(Spec):
     drift: DriftSpec = Field(default_factory=DriftSpec)
     prediction_log: PredictionLogSpec | None = None
     """Keep the rows that endpoints score. Off by default: they may hold personal data."""
+    tickets: TicketsSpec = Field(default_factory=TicketsSpec)
 
     @property
     def window_seconds(self) -> int:

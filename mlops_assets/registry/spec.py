@@ -2,19 +2,16 @@
 
 import hashlib
 import json
-import re
-from datetime import datetime
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from mlops_assets.experiment.spec import Spec, TimeZone, digest_of
+from mlops_assets.experiment.spec import Spec, digest_of
+from mlops_assets.experiment.windows import ClockWindow
 from mlops_assets.modeling.tasks import MetricName
 
 Rule = Literal["superior", "non_inferior", "not_proven_worse"]
 CardSection = Literal["intended_use", "out_of_scope", "limitations", "ethics"]
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_WEEKLY = re.compile(rf"({'|'.join(WEEKDAYS)}) ([01]\d|2[0-3]):([0-5]\d)")
 
 
 class MetricRule(Spec):
@@ -70,43 +67,9 @@ class Budgets(Spec):
     value further away than a tenth of the labels' standard deviation."""
 
 
-class Freeze(Spec):
+class Freeze(ClockWindow):
     """A time in which no version becomes the champion by itself, or by an approval that is not
     forced: once, or every week."""
-
-    start: str
-    """`2026-12-18 18:00`, or every week `Fri 12:00` (Mon, Tue, Wed, Thu, Fri, Sat, Sun)."""
-    end: str
-    """The first minute after it, written as `start` is."""
-    timezone: TimeZone = "UTC"
-    """IANA name of the time zone that `start` and `end` are clock times of."""
-    reason: str = Field(min_length=1)
-    """Shown to those who have to wait."""
-
-    @field_validator("start", "end")
-    @classmethod
-    def _check_time(cls, value: str) -> str:
-        if _WEEKLY.fullmatch(value):
-            return value
-        try:
-            datetime.strptime(value, "%Y-%m-%d %H:%M")  # noqa: DTZ007 a clock time, without a zone
-        except ValueError as error:
-            raise ValueError(
-                "write a day and a time, '2026-12-18 18:00', or of every week 'Fri 12:00'"
-            ) from error
-        return value
-
-    @model_validator(mode="after")
-    def _check_order(self) -> "Freeze":
-        if self.weekly != bool(_WEEKLY.fullmatch(self.end)):
-            raise ValueError("start and end are both days of the calendar, or both of the week")
-        if self.start == self.end or (not self.weekly and self.start > self.end):
-            raise ValueError("end must be after start")
-        return self
-
-    @property
-    def weekly(self) -> bool:
-        return _WEEKLY.fullmatch(self.start) is not None
 
 
 class CardSpec(Spec):

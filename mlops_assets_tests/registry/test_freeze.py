@@ -9,8 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from mlops_assets.experiment.windows import WEEKDAYS
 from mlops_assets.registry.freeze import Frozen, frozen
-from mlops_assets.registry.spec import WEEKDAYS, Freeze
+from mlops_assets.registry.spec import Freeze
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata")
 MINUTE = timedelta(minutes=1)

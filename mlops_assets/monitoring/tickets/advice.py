@@ -1,0 +1,144 @@
+"""How bad each cause is, which chapter of RUNBOOK.md is about it, what to do next, and which causes
+explain which. One table each; a test holds every check, job, sensor and schedule to them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mlops_assets import vocabulary as names
+from mlops_assets.monitoring.tickets.findings import Severity
+
+RUNS, SENSORS, SCHEDULES = "runs", "sensors", "schedules"
+RETRAIN, DEPLOY, MONITOR = f"{RUNS}/retrain", f"{RUNS}/deploy", f"{RUNS}/monitor"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What is known of a cause before it is met."""
+
+    severity: Severity
+    chapter: str
+    """Anchor of RUNBOOK.md."""
+    action: str
+
+
+ADVICE: Mapping[str, Advice] = {
+    names.MATCHES_SCHEMA: Advice(
+        "error", "features",
+        "Look at the table on the check's page; mend the source, or widen features.columns.",
+    ),
+    names.LABELS_DO_NOT_LEAK: Advice(
+        "error", "features",
+        "Put the columns it names into features.exclude, or mend the query that makes the rows.",
+    ),
+    names.SERVING_MATCHES_TRAINING: Advice(
+        "error", "training", "Set training.runtime: sklearn to go on, and report the estimator.",
+    ),
+    # The gates did what they are for: the version that serves goes on serving.
+    names.MEETS_QUALITY_FLOOR: Advice(
+        "info", "registry", "Nothing has to be done: a candidate was refused, the champion serves.",
+    ),
+    names.BEATS_CHAMPION: Advice(
+        "info", "registry", "Nothing has to be done: a candidate was refused, the champion serves.",
+    ),
+    names.NO_SLICE_LEFT_BEHIND: Advice(
+        "info", "registry", "Look at the rows of the slice; the champion serves meanwhile.",
+    ),
+    names.KEEPS_ITS_BUDGETS: Advice(
+        "info", "registry", "Look at which budget was missed; the champion serves meanwhile.",
+    ),
+    names.PASSED_PREFLIGHT: Advice(
+        "warning", "deployment",
+        "Nothing was deployed and the old version serves: look at what was seen and what is "
+        "allowed.",
+    ),
+    names.ANSWERS_PROBE: Advice(
+        "critical", "deployment",
+        "Ask mlops status; when the endpoint is gone, launch the experiment's deploy job.",
+    ),
+    names.SERVES_THE_CHAMPION: Advice(
+        "error", "deployment", "Launch the experiment's deploy job, or set deployment.repair.",
+    ),
+    names.PROFILE_IS_FRESH: Advice(
+        "error", "monitoring",
+        "See whether the endpoint has traffic; then its endpoint.log and its unsent folder.",
+    ),
+    names.HAS_NOT_DRIFTED: Advice(
+        "warning", "monitoring",
+        "Look at what the first column's most moved says; when the world changed, retrain.",
+    ),
+    names.PREDICTIONS_HAVE_NOT_DRIFTED: Advice(
+        "warning", "monitoring",
+        "With stable inputs suspect the deployment; with drifted inputs it is their consequence.",
+    ),
+    names.QUALITY_HOLDS: Advice(
+        "error", "monitoring",
+        "Compare with the drift of the inputs; retrain, or roll back to the version before.",
+    ),
+    RETRAIN: Advice(
+        "error", "training", "Read the error of the step that failed, mend it, launch it again.",
+    ),
+    DEPLOY: Advice(
+        "error", "deployment", "The old version serves: read the error of the run, then launch it.",
+    ),
+    MONITOR: Advice(
+        "error", "monitoring", "Read the error of the step that failed: nothing is judged now.",
+    ),
+    f"{RUNS}/{names.RETENTION_JOB}": Advice(
+        "warning", "registry", "Read the error of the run: nothing old is removed meanwhile.",
+    ),
+    f"{SENSORS}/{names.REGISTRY_SENSOR}": Advice(
+        "error", "registry",
+        "Read the error of its last tick under Automation: no champion is deployed meanwhile.",
+    ),
+    f"{SENSORS}/{names.TRUTH_SENSOR}": Advice(
+        "error", "deployment",
+        "Read the error of its last tick under Automation: no endpoint is looked after meanwhile.",
+    ),
+    f"{SENSORS}/{names.RETRAINING_SENSOR}": Advice(
+        "error", "retraining",
+        "Read the error of its last tick under Automation: nothing is retrained meanwhile.",
+    ),
+    SCHEDULES: Advice(
+        "error", "monitoring", "Read the error of its last tick under Automation.",
+    ),
+}  # fmt: skip
+"""By the name of a check, or by cause; `schedules` of every schedule."""
+
+OTHER = Advice("warning", "tickets", "Look at the page of the check, which says what it found.")
+"""Of a check that is none of the platform's."""
+
+FOLLOWS: Mapping[str, tuple[str, ...]] = {
+    names.SERVES_THE_CHAMPION: (names.ANSWERS_PROBE, names.PASSED_PREFLIGHT, DEPLOY),
+    names.PROFILE_IS_FRESH: (names.ANSWERS_PROBE,),
+    names.HAS_NOT_DRIFTED: (names.ANSWERS_PROBE,),
+    names.PREDICTIONS_HAVE_NOT_DRIFTED: (names.ANSWERS_PROBE,),
+    names.QUALITY_HOLDS: (names.ANSWERS_PROBE,),
+}
+"""By cause, what explains it while that holds, too."""
+
+
+def advice_of(cause: str) -> Advice:
+    return ADVICE.get(_kind(cause), OTHER)
+
+
+def root_of(cause: str, holding: Iterable[str]) -> str:
+    """The first cause, of those that hold, which explains this one; empty when none does."""
+    others = sorted(holding)
+    for root in FOLLOWS.get(_kind(cause), ()):
+        for other in others:
+            if _kind(other) == root and _same_endpoint(cause, other):
+                return root_of(other, others) or other
+    return ""
+
+
+def _kind(cause: str) -> str:
+    head, _, rest = cause.partition("/")
+    if head == SCHEDULES:
+        return SCHEDULES
+    return cause if head in (RUNS, SENSORS) else rest.rpartition("/")[2]
+
+
+def _same_endpoint(cause: str, other: str) -> bool:
+    """Whether they are not about different endpoints."""
+    assets = [each.rpartition("/")[0] for each in (cause, other)]
+    return assets[0] == assets[1] or not all(a.startswith(f"{names.ENDPOINTS}/") for a in assets)
