@@ -190,8 +190,8 @@ def _line(setting: Setting, found: list[Outcome]) -> str:
     faulty = sum(each.with_violation for each in found)
     passed = max(single, faulty) / windows <= WORST_FALSE
     return (
-        f"| same | {shown} | {single} of {windows} | {faulty} of {windows} | {alarms} of {len(found)} | "
-        f"{'PASS' if passed else 'FAIL'} |"
+        f"| same | {shown} | {single} of {windows} | {faulty} of {windows} | "
+        f"{alarms} of {len(found)} | {'PASS' if passed else 'FAIL'} |"
     )
 
 
