@@ -1,10 +1,16 @@
 """Freshness and data quality over real profiles on a real store: what the checks say."""
 
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.gateways.telemetry import Telemetry
+from mlops_assets.graph import build_experiment
+from mlops_assets.serving.recording import STAMP
 from mlops_assets_tests.monitoring.traffic import HOUR, NOW, Traffic
+
+MONITORED = ("churn/serving_profile", "churn/endpoints/local")
 
 
 def test_a_profile_that_is_late_comes_with_the_reason_and_the_numbers(tmp_path):
@@ -103,3 +109,30 @@ def test_without_rows_quality_is_not_judged(tmp_path):
     assert verdict.passed
     assert not verdict.metadata["judged"].value
     assert verdict.description.startswith("not judged: 0 rows, 200 are needed")
+
+
+def test_what_arrived_is_told_by_target(tmp_path):
+    """Files that do not count do not make a target fresh, but they did arrive."""
+    traffic = Traffic(tmp_path)
+    assert traffic.lately().arrivals == {}
+    traffic.flush(NOW - HOUR)
+    traffic.flush(NOW + 5 * HOUR)
+    traffic.store.write_bytes(f"churn/profiles/3/local/{NOW:{STAMP}}/broken.bin", b"garbage")
+    (arrival,) = traffic.lately().arrivals.values()
+    assert arrival.window == (NOW - HOUR).isoformat()
+    age = datetime.now(UTC) - datetime.fromisoformat(arrival.written)
+    assert abs(age.total_seconds()) < 60
+
+
+def test_dagster_shows_what_was_not_collected_or_deployed_for_long(tmp_path):
+    traffic = Traffic(tmp_path, monitoring={"max_age_windows": 3, "max_endpoint_age_days": 30})
+    policies = {
+        spec.key.to_user_string(): spec.freshness_policy
+        for made in build_experiment(traffic.experiment).assets
+        for spec in made.specs
+    }
+    windows = {name: policies[name].fail_window.to_timedelta() for name in MONITORED}
+    assert windows == {
+        "churn/serving_profile": 4 * HOUR,
+        "churn/endpoints/local": timedelta(days=30),
+    }
