@@ -18,6 +18,7 @@ from mlops_assets.monitoring import comparison, data_quality, drift, freshness, 
 from mlops_assets.monitoring.comparison import Compared, Judged
 from mlops_assets.monitoring.drift import ColumnAlarm
 from mlops_assets.monitoring.expectations import OUTPUTS
+from mlops_assets.monitoring.resources import TOLD, told_before
 from mlops_assets.monitoring.spec import DriftSpec, MonitoringSpec
 
 DRIFT = {
@@ -25,12 +26,6 @@ DRIFT = {
     names.PREDICTIONS_HAVE_NOT_DRIFTED: "predictions",
 }
 
-
-LOOKED_BACK = 20
-"""Evaluations among which the last one is looked for: runs that were ended early leave some
-without a verdict."""
-TOLD = "told"
-"""Metadata that holds what the endpoints told, for the next evaluation."""
 Ask = Callable[[Experiment, int, Any], Sequence[Telemetry]]
 """What the endpoints of an experiment tell of themselves, and of the traffic of a version."""
 
@@ -98,10 +93,10 @@ def _checks(experiment: Experiment, ask: Ask) -> dg.AssetChecksDefinition:
         if asked & {names.PROFILE_IS_FRESH, names.DATA_QUALITY_HOLDS}:
             told = ask(experiment, serving_profile.version, target_context)
         if names.PROFILE_IS_FRESH in asked:
-            before = _before(context, key, names.PROFILE_IS_FRESH)
+            before = told_before(context.instance, dg.AssetCheckKey(key, names.PROFILE_IS_FRESH))
             yield _freshness(serving_profile, told, before, spec, key)
         if names.DATA_QUALITY_HOLDS in asked:
-            before = _before(context, key, names.DATA_QUALITY_HOLDS)
+            before = told_before(context.instance, dg.AssetCheckKey(key, names.DATA_QUALITY_HOLDS))
             judged = data_quality.judge(experiment, serving_profile, data_store)
             rejected = rejections.judge(told, before, spec.data_quality)
             yield _quality(judged, rejected, telemetry.latest(told, before), key)
@@ -115,19 +110,6 @@ def _checks(experiment: Experiment, ask: Ask) -> dg.AssetChecksDefinition:
     return serving_profile_checks
 
 
-def _before(
-    context: dg.AssetCheckExecutionContext, key: dg.AssetKey, name: str
-) -> dict[str, Telemetry]:
-    """What the endpoints told when the check was last evaluated, by target."""
-    history = context.instance.event_log_storage.get_asset_check_execution_history(
-        dg.AssetCheckKey(key, name), limit=LOOKED_BACK
-    )
-    evaluations = (record.evaluation for record in history)
-    last = next((each for each in evaluations if each is not None), None)
-    found = None if last is None else last.metadata.get(TOLD)
-    return {} if found is None else telemetry.from_json(found.value)
-
-
 def _freshness(
     profile: ServingProfile,
     told: Sequence[Telemetry],
@@ -136,7 +118,7 @@ def _freshness(
     key: dg.AssetKey,
 ) -> dg.AssetCheckResult:
     verdict = freshness.judge(profile, told, spec, now=datetime.now(UTC), before=before)
-    findings = [
+    targets = [
         {"target": each.target, "finding": each.finding, "newest_window": each.window or "none"}
         for each in verdict.standings
     ]
@@ -149,7 +131,8 @@ def _freshness(
         description=verdict.reason,
         metadata={
             "newest_window": profile.last or "none",
-            "targets": dg.MetadataValue.table([dg.TableRecord(each) for each in findings]),
+            "finding": verdict.finding,
+            "targets": dg.MetadataValue.table([dg.TableRecord(each) for each in targets]),
             "unreadable_files": len(profile.unreadable),
             "files_ahead_of_time": len(profile.ahead),
             TOLD: dg.MetadataValue.json(telemetry.to_json(telemetry.latest(told, before))),

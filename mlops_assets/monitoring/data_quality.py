@@ -31,30 +31,30 @@ def judge(experiment: Experiment, profile: ServingProfile, store: DataStore) -> 
     """Hold the newest windows to what is expected of them."""
     monitoring = experiment.monitoring
     spec, rules = monitoring.data_quality, monitoring.drift
+    units = judged(profile.windows, min_rows=rules.min_rows, most=rules.windows)
+    if not units:
+        said = (
+            f"not judged: {profile.rows} rows, {rules.min_rows} are needed "
+            "(monitoring.drift.min_rows)"
+        )
+        return Quality(profile.version, 0, 0, (), passed=True, reason=said)
     url = store.at(reference_path(experiment.name, profile.version))
     trained = summaries.summarize(profiles.deserialize(store.read_bytes(url)))
     wrong = expectations.problems(trained, monitoring.expectations, profile.version)
     expected = expectations.derive(trained, monitoring.expectations, spec)
-    units = judged(profile.windows, min_rows=rules.min_rows, most=rules.windows)
     found = [
         violations.judge(expected, summaries.summarize(comparison.view(store, unit)), spec)
         for unit in units
     ]
     alarms = violations.over_windows(found, rules)
-    rows = sum(window.rows for window in units[-1]) if units else 0
-    said = (
-        _said(alarms, len(expected), rows)
-        if units
-        else f"not judged: {profile.rows} rows, {rules.min_rows} are needed "
-        "(monitoring.drift.min_rows)"
-    )
+    rows = sum(window.rows for window in units[-1])
     return Quality(
         profile.version,
         len(units),
         rows,
         alarms,
         passed=not wrong and not any(alarm.alarming for alarm in alarms),
-        reason="; ".join([*wrong, said]),
+        reason="; ".join([*wrong, _said(alarms, len(expected), rows)]),
     )
 
 

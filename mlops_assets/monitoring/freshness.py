@@ -39,6 +39,12 @@ class Freshness:
     standings: tuple[Standing, ...]
 
     @property
+    def finding(self) -> str:
+        """What is found of the targets that are late, each once; `fresh` where none is."""
+        found = [one.finding for one in self.standings if one.finding != "fresh"]
+        return ", ".join(sorted(set(found))) or "fresh"
+
+    @property
     def is_a_fault(self) -> bool:
         """Whether something is broken: that nobody asks is no fault of ours."""
         return any(one.finding not in ("fresh", "no traffic") for one in self.standings)
@@ -168,18 +174,26 @@ def _of_rows(case: _Case, rows: int) -> tuple[Finding, str]:
         return _dead_log(case, f"it has scored {rows:,} rows and keeps no profile of them")
     if log is not None and _is_stuck(log, case.before, rows):
         return _dead_log(case, _held(told, case.now))
-    if log is not None and log.last_flush is not None and case.arrived is not None:
+    if log is not None and log.last_flush is not None:
         flushed = datetime.fromtimestamp(log.last_flush, UTC)
-        if flushed - case.arrived > CLOCKS:
+        if _is_elsewhere(case, flushed):
+            last = "none" if case.arrived is None else f"the last {_ago(case.now - case.arrived)}"
             return "dead log", (
-                f"dead log: its store took a profile {_ago(case.now - flushed)}, and no file is "
-                f"there that came less than {_long(case.now - case.arrived)} ago; {case.age}. "
-                "First look: whether it writes where this is read (`MLOPS_DATA_URL`), and what "
-                "removes files there"
+                f"dead log: its store took a profile {_ago(case.now - flushed)}, and of its files "
+                f"{last} came; {case.age}. First look: whether it writes where this is read "
+                "(`MLOPS_DATA_URL`), and what removes files there"
             )
     refused = sum(told.refused.values())
     also = f", and has refused {refused:,} requests" if refused else ""
     return _no_traffic(case, f"it answers, has scored {rows:,} rows since it started{also}")
+
+
+def _is_elsewhere(case: _Case, flushed: datetime) -> bool:
+    """Whether what the store took last is not among the files."""
+    if case.arrived is not None:
+        return flushed - case.arrived > CLOCKS
+    # Without any file: what was flushed long ago may have been removed since, as the YAML asks.
+    return case.ended is None and case.now - flushed <= max(case.allowed, timedelta(days=1))
 
 
 def _of_platform(case: _Case, requests: int) -> tuple[Finding, str]:

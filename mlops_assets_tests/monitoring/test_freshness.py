@@ -183,6 +183,15 @@ def test_profiles_that_go_to_another_store_are_a_dead_log():
     assert "MLOPS_DATA_URL" in reason
 
 
+def test_profiles_of_which_no_file_ever_came_are_a_dead_log():
+    nothing = replace(live(), live_since=ago(hours=9).isoformat())
+    found, reason = finding(nothing, told(kept=log(flushed=ago(minutes=10))))
+    assert found == "dead log"
+    assert "of its files none came" in reason
+    removed = told(kept=log(flushed=ago(days=90)))
+    assert finding(nothing, removed)[0] == "no traffic"
+
+
 def test_files_that_come_for_old_windows_are_late():
     found, reason = finding(profiled(ago(hours=6), ago(minutes=3)))
     assert found == "late window"
@@ -250,6 +259,7 @@ def test_every_target_is_judged_by_itself():
     verdict = judged(profile, HEALTHY, told("kubernetes", kept=log(flushed=ago(minutes=1))))
     assert not verdict.passed
     assert [each.finding for each in verdict.standings] == ["no traffic", "fresh"]
+    assert verdict.finding == "no traffic"
     assert verdict.reason.startswith("local: no traffic")
     assert "kubernetes" not in verdict.reason
 

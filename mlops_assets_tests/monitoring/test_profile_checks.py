@@ -23,6 +23,7 @@ def test_a_profile_that_is_late_comes_with_the_reason_and_the_numbers(tmp_path):
     assert verdict.description.startswith(
         "dead endpoint: it does not answer (nothing is deployed there)"
     )
+    assert verdict.metadata["finding"].value == "dead endpoint"
     (target,) = verdict.metadata["targets"].records
     assert target.data == {
         "target": "local",

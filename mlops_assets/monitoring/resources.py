@@ -1,0 +1,21 @@
+"""What Dagster's own store remembers of earlier evaluations."""
+
+import dagster as dg
+
+from mlops_assets.gateways import telemetry
+from mlops_assets.gateways.telemetry import Telemetry
+
+TOLD = "told"
+"""Metadata of a check that holds what the endpoints told, for the next evaluation."""
+LOOKED_BACK = 20
+"""Evaluations among which the last one is looked for: runs that were ended early leave some
+without a verdict."""
+
+
+def told_before(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dict[str, Telemetry]:
+    """What the endpoints told when the check was last evaluated, by target."""
+    history = instance.event_log_storage.get_asset_check_execution_history(check, limit=LOOKED_BACK)
+    evaluations = (record.evaluation for record in history)
+    last = next((each for each in evaluations if each is not None), None)
+    found = None if last is None else last.metadata.get(TOLD)
+    return {} if found is None else telemetry.from_json(found.value)
