@@ -15,7 +15,10 @@ without a verdict."""
 def told_before(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dict[str, Telemetry]:
     """What the endpoints told when the check was last evaluated, by target."""
     history = instance.event_log_storage.get_asset_check_execution_history(check, limit=LOOKED_BACK)
-    evaluations = (record.evaluation for record in history)
-    last = next((each for each in evaluations if each is not None), None)
-    found = None if last is None else last.metadata.get(TOLD)
-    return {} if found is None else telemetry.from_json(found.value)
+    for record in history:
+        evaluation = record.evaluation
+        # Of one that is only planned, as that of this very run, there is no verdict.
+        if isinstance(evaluation, dg.AssetCheckEvaluation):
+            found = evaluation.metadata.get(TOLD)
+            return {} if found is None else telemetry.from_json(found.value)
+    return {}

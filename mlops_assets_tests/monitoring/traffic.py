@@ -8,6 +8,7 @@ import numpy as np
 
 from mlops_assets import resources, settings
 from mlops_assets import vocabulary as names
+from mlops_assets.deployment import assets as deployment_assets
 from mlops_assets.gateways import record_json
 from mlops_assets.gateways.profile_store import reference_path
 from mlops_assets.gateways.records import Endpoint
@@ -78,11 +79,18 @@ class Traffic:
     def job(self, ask, *wanted):
         """Collects and judges, by endpoints that tell what `ask` says."""
         key = names.asset_key("churn", names.SERVING_PROFILE)
-        parts = assets.build(self.experiment), checks.build(self.experiment, ask)
+        made = [room.build(self.experiment) for room in (deployment_assets, assets)]
+        parts = *made, checks.build(self.experiment, ask)
+        others = (names.TRAINING_SET, names.REGISTERED_VERSION)
         selected = dg.AssetSelection.checks(*(dg.AssetCheckKey(key, name) for name in wanted))
-        job = dg.define_asset_job("judging", dg.AssetSelection.assets(key) | selected)
+        job = dg.define_asset_job(
+            "judging", dg.AssetSelection.assets(key).without_checks() | selected
+        )
         shared = dg.Definitions(
-            jobs=[job], resources=self.resources, executor=dg.in_process_executor
+            assets=[dg.AssetSpec(names.asset_key("churn", name)) for name in others],
+            jobs=[job],
+            resources=self.resources,
+            executor=dg.in_process_executor,
         )
         return dg.Definitions.merge(*parts, shared).resolve_job_def("judging")
 
