@@ -242,7 +242,7 @@ def test_more_columns_ask_for_more_certainty():
     assert confidence(1, SPEC) < confidence(10, SPEC) < confidence(1000, SPEC)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=40),
     st.lists(st.one_of(st.none(), st.text(max_size=4)), min_size=1, max_size=40),
