@@ -11,6 +11,7 @@ from mlops_assets.deployment import assets as deployment_assets
 from mlops_assets.deployment import checks as deployment_checks
 from mlops_assets.deployment import in_use as deployment_in_use
 from mlops_assets.deployment import sensors as deployment_sensors
+from mlops_assets.deployment import telling as deployment_telling
 from mlops_assets.deployment.batch import assets as batch_assets
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
@@ -40,7 +41,7 @@ def build_experiment(experiment: Experiment) -> dg.Definitions:
         deployment_checks.build(experiment),
         batch_assets.build(experiment),
         monitoring_assets.build(experiment),
-        monitoring_checks.build(experiment),
+        monitoring_checks.build(experiment, deployment_telling.told),
         _jobs(experiment),
     )
 

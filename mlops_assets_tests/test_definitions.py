@@ -43,6 +43,7 @@ CHECKS = {
     "no_slice_left_behind": "evaluation",
     "keeps_its_budgets": "evaluation",
     "profile_is_fresh": "serving_profile",
+    "data_quality_holds": "serving_profile",
     "has_not_drifted": "serving_profile",
     "predictions_have_not_drifted": "serving_profile",
 }

@@ -110,11 +110,16 @@ def test_plan_and_status_say_what_is_there(live):
 
 def test_traffic_as_in_training_is_no_drift_and_shifted_traffic_is(live):
     live.mlops("predict", "churn", "--sample", "800")
-    verdict = monitored(live, rows=800)
+    verdicts = monitored(live, rows=800)
+    verdict = verdicts[names.HAS_NOT_DRIFTED]
     assert verdict.passed, verdict.reason
     assert "800 rows are as in training" in verdict.reason
+    assert verdicts[names.PROFILE_IS_FRESH].passed
+    quality = verdicts[names.DATA_QUALITY_HOLDS]
+    assert quality.passed, quality.reason
+    assert "columns over 800 rows are as expected; 0 of " in quality.reason
     live.mlops("predict", "churn", "--sample", "1600", "--shift", "monthly_charges=2")
-    verdict = monitored(live, rows=2400)
+    verdict = monitored(live, rows=2400)[names.HAS_NOT_DRIFTED]
     assert not verdict.passed
     assert "monthly_charges" in verdict.reason
     (status,) = live.json("status").values()
@@ -212,7 +217,7 @@ def test_stop_ends_the_endpoint_and_may_be_repeated(live):
 
 
 def monitored(project, *, rows):
-    """The drift check of a monitoring run, once all rows have reached the store."""
+    """The checks of a monitoring run by name, once all rows have reached the store."""
 
     def judged():
         with open_instance(project.settings) as instance:
@@ -228,7 +233,7 @@ def monitored(project, *, rows):
         assert result.success, result.failures
         if project.record("churn", names.SERVING_PROFILE).rows < rows:
             return None
-        return next(c for c in result.checks if c.name == names.HAS_NOT_DRIFTED)
+        return {check.name: check for check in result.checks}
 
     wait_for(lambda: profiled(project) >= 1)
     return wait_for(judged, interval=3)

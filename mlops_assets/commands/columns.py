@@ -84,5 +84,6 @@ def _named(experiment: "Experiment") -> dict[str, tuple[str, ...]]:
             n for b in experiment.deployment.batch for n in b.keep or ()
         ),
         "monitoring.drift.columns": monitoring.drift.columns or (),
+        "monitoring.expectations": tuple(monitoring.expectations),
         "monitoring.prediction_log.columns": (log.columns or ()) if log else (),
     }

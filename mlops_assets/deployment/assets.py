@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -61,6 +61,9 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
         code=target.fingerprint(),
         deps=[names.asset_key(experiment.name, names.REGISTERED_VERSION)],
         pool=f"deploy_{experiment.name}_{kind}",
+        freshness_policy=dg.FreshnessPolicy.time_window(
+            fail_window=timedelta(days=experiment.monitoring.max_endpoint_age_days)
+        ),
         dagster_type=Endpoint,
         check_specs=[
             dg.AssetCheckSpec(

@@ -129,6 +129,15 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
+    def _check_expectations_are_of_features(self) -> "Experiment":
+        if never := sorted(set(self.monitoring.expectations) & set(self.features.roles)):
+            raise ValueError(
+                f"monitoring.expectations: {never[0]!r} is never a feature (features.exclude or "
+                "a role of its own); name columns that the model is asked with"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_positive(self) -> "Experiment":
         if self.features.positive is not None and self.task != "binary_classification":
             raise ValueError("features.positive is for binary_classification only")

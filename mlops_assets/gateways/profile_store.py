@@ -19,6 +19,8 @@ class Increment:
     window: datetime
     """Start of its window, UTC."""
     url: str
+    written: datetime | None
+    """When it arrived, UTC; None where the store does not tell."""
 
 
 PROFILES, PREDICTIONS = "profiles", "predictions"
@@ -62,9 +64,10 @@ class ProfileStore:
         found: dict[int, list[Increment]] = {}
         for one in _flushed(self._store, experiment, PROFILES):
             if one.window in starts:
-                increment = Increment(one.window, self._store.at(one.file.path))
+                at = self._store.at(one.file.path)
+                increment = Increment(one.window, at, one.file.modified)
                 found.setdefault(one.version, []).append(increment)
-        return {version: _in_order(files) for version, files in found.items()}
+        return {version: in_order(files) for version, files in found.items()}
 
 
 class PredictionStore:
@@ -119,14 +122,15 @@ def _folder(experiment: str, what: str, version: int, target: str) -> str:
 def _increments(store: DataStore, folders: Iterable[str], ending: str) -> list[Increment]:
     found = []
     for folder in folders:
-        for name in store.files(folder):
-            start = _window(name, ending)
+        for file in store.listed(folder):
+            start = _window(file.path.removeprefix(f"{folder}/"), ending)
             if start is not None:
-                found.append(Increment(start, store.at(f"{folder}/{name}")))
-    return _in_order(found)
+                found.append(Increment(start, store.at(file.path), file.modified))
+    return in_order(found)
 
 
-def _in_order(increments: Iterable[Increment]) -> list[Increment]:
+def in_order(increments: Iterable[Increment]) -> list[Increment]:
+    """Oldest window first."""
     return sorted(increments, key=lambda increment: (increment.window, increment.url))
 
 

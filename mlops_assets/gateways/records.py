@@ -209,6 +209,16 @@ class ProfiledWindow:
 
 
 @dataclass(frozen=True)
+class Arrival:
+    """The newest of the files that the endpoint of one target flushed."""
+
+    window: str | None
+    """Start of the newest window that has begun and can be read, ISO 8601, UTC."""
+    written: str | None
+    """When a file last arrived, of whatever window; None where the store does not tell."""
+
+
+@dataclass(frozen=True)
 class ServingProfile:
     """What the endpoints of one version saw and said lately, window by window."""
 
@@ -223,6 +233,8 @@ class ServingProfile:
     """Files that are no profile, left out."""
     ahead: tuple[str, ...]
     """Files of windows that have not begun, by this machine's clock; left out."""
+    arrivals: dict[str, Arrival] = field(default_factory=dict)
+    """By target, of those that flushed anything; none in records of an older program."""
 
     @property
     def rows(self) -> int:

@@ -1,33 +1,46 @@
 """Whether profiles arrive, and whether traffic and predictions look as they did before."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
+from mlops_assets.gateways import telemetry
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.records import ServingProfile
+from mlops_assets.gateways.telemetry import Telemetry
 from mlops_assets.modeling.figures import as_markdown
-from mlops_assets.monitoring import comparison, drift, freshness, plots
+from mlops_assets.monitoring import comparison, data_quality, drift, freshness, plots, rejections
 from mlops_assets.monitoring.comparison import Compared, Judged
 from mlops_assets.monitoring.drift import ColumnAlarm
+from mlops_assets.monitoring.expectations import OUTPUTS
+from mlops_assets.monitoring.resources import TOLD, told_before
 from mlops_assets.monitoring.spec import DriftSpec, MonitoringSpec
 
-OUTPUTS = ("prediction", "probability")
 DRIFT = {
     names.HAS_NOT_DRIFTED: "inputs",
     names.PREDICTIONS_HAVE_NOT_DRIFTED: "predictions",
 }
 
+Ask = Callable[[Experiment, int, Any], Sequence[Telemetry]]
+"""What the endpoints of an experiment tell of themselves, and of the traffic of a version."""
 
-def build(experiment: Experiment) -> dg.Definitions:
-    return dg.Definitions(asset_checks=[_checks(experiment)])
+
+def build(experiment: Experiment, ask: Ask) -> dg.Definitions:
+    """The checks of the serving profile.
+
+    Args:
+        experiment: whose.
+        ask: asks its endpoints; the last argument is the resource `target_context`.
+    """
+    return dg.Definitions(asset_checks=[_checks(experiment, ask)])
 
 
-def _checks(experiment: Experiment) -> dg.AssetChecksDefinition:
+def _checks(experiment: Experiment, ask: Ask) -> dg.AssetChecksDefinition:
     """All checks of the profile in one step: they read the same files."""
     spec = experiment.monitoring
     key = names.asset_key(experiment.name, names.SERVING_PROFILE)
@@ -39,8 +52,18 @@ def _checks(experiment: Experiment) -> dg.AssetChecksDefinition:
             dg.AssetCheckSpec(
                 names.PROFILE_IS_FRESH,
                 asset=key,
-                description="The endpoint's newest profile is not older than the YAML allows. A "
-                "late profile is a fault of the endpoint or its store, not of the model.",
+                description="The newest profile of every endpoint is not older than the YAML "
+                "allows. Where it is, the endpoint is asked why: no traffic, a dead endpoint, a "
+                "dead log or a late window. None of them is a fault of the model.",
+            ),
+            dg.AssetCheckSpec(
+                names.DATA_QUALITY_HOLDS,
+                asset=key,
+                additional_deps=[reference],
+                description="The values of the traffic are as in training, or as "
+                "`monitoring.expectations` has them: missing ones, categories, ranges and types, "
+                f"in {spec.drift.at_least} of {spec.drift.windows} windows. And at most "
+                f"{spec.data_quality.max_rejected:.0%} of the requests do not fit the schema.",
             ),
             *(
                 dg.AssetCheckSpec(
@@ -63,10 +86,20 @@ def _checks(experiment: Experiment) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext,
         serving_profile: ServingProfile,
         data_store: dg.ResourceParam[DataStore],
+        target_context: dg.ResourceParam[Any],
     ) -> Iterator[dg.AssetCheckResult]:
         asked = {check.name for check in context.selected_asset_check_keys}
+        told: Sequence[Telemetry] = ()
+        if asked & {names.PROFILE_IS_FRESH, names.DATA_QUALITY_HOLDS}:
+            told = ask(experiment, serving_profile.version, target_context)
         if names.PROFILE_IS_FRESH in asked:
-            yield _freshness(serving_profile, spec, key)
+            before = told_before(context.instance, dg.AssetCheckKey(key, names.PROFILE_IS_FRESH))
+            yield _freshness(serving_profile, told, before, spec, key)
+        if names.DATA_QUALITY_HOLDS in asked:
+            before = told_before(context.instance, dg.AssetCheckKey(key, names.DATA_QUALITY_HOLDS))
+            judged = data_quality.judge(experiment, serving_profile, data_store)
+            rejected = rejections.judge(told, before, spec.data_quality)
+            yield _quality(judged, rejected, telemetry.latest(told, before), key)
         wanted = {name: what for name, what in DRIFT.items() if name in asked}
         if not wanted:
             return
@@ -78,15 +111,60 @@ def _checks(experiment: Experiment) -> dg.AssetChecksDefinition:
 
 
 def _freshness(
-    profile: ServingProfile, spec: MonitoringSpec, key: dg.AssetKey
+    profile: ServingProfile,
+    told: Sequence[Telemetry],
+    before: Mapping[str, Telemetry],
+    spec: MonitoringSpec,
+    key: dg.AssetKey,
 ) -> dg.AssetCheckResult:
-    verdict = freshness.judge(profile, spec, now=datetime.now(UTC))
+    verdict = freshness.judge(profile, told, spec, now=datetime.now(UTC), before=before)
+    targets = [
+        {"target": each.target, "finding": each.finding, "newest_window": each.window or "none"}
+        for each in verdict.standings
+    ]
+    error, warning = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
         check_name=names.PROFILE_IS_FRESH,
         asset_key=key,
         passed=verdict.passed,
+        severity=error if verdict.is_a_fault else warning,
         description=verdict.reason,
-        metadata={"newest_window": profile.last or "none"},
+        metadata={
+            "newest_window": profile.last or "none",
+            "finding": verdict.finding,
+            "targets": dg.MetadataValue.table([dg.TableRecord(each) for each in targets]),
+            "unreadable_files": len(profile.unreadable),
+            "files_ahead_of_time": len(profile.ahead),
+            TOLD: dg.MetadataValue.json(telemetry.to_json(telemetry.latest(told, before))),
+        },
+    )
+
+
+def _quality(
+    judged: data_quality.Quality,
+    rejected: rejections.Rejected,
+    known: Sequence[Telemetry],
+    key: dg.AssetKey,
+) -> dg.AssetCheckResult:
+    metadata: dict[str, Any] = {
+        "judged": bool(judged.windows),
+        "rows": judged.rows,
+        "windows": judged.windows,
+        "version": judged.version,
+        "rejected_share": rejected.share,
+        "rejected": dg.MetadataValue.json(dict(rejected.by_reason)),
+        "requests": rejected.requests,
+        TOLD: dg.MetadataValue.json(telemetry.to_json(known)),
+    }
+    if judged.alarms:
+        rows = [dg.TableRecord(data_quality.row(alarm)) for alarm in judged.alarms]
+        metadata["columns"] = dg.MetadataValue.table(rows)
+    return dg.AssetCheckResult(
+        check_name=names.DATA_QUALITY_HOLDS,
+        asset_key=key,
+        passed=judged.passed and rejected.passed,
+        description=f"{judged.reason}; {rejected.reason}",
+        metadata=metadata,
     )
 
 

@@ -72,18 +72,19 @@ def _windows(experiment: Experiment, profile: ServingProfile, store: DataStore) 
             others = units[number - 1] if number else ()
         elif earlier := EARLIER.get(spec.against):
             others = same_hours(unit, profile.before, earlier)
-        reference = trained or _view(store, others)
+        reference = trained or view(store, others)
         if reference is None or (others and _rows(others) < spec.min_rows):
             continue
         yield Judged(
             unit[0].start,
             _rows(unit),
-            distributions.compare(reference, _view(store, unit)),
+            distributions.compare(reference, view(store, unit)),
             all(other.version == profile.version for other in others),
         )
 
 
-def _view(store: DataStore, windows: Iterable[ProfiledWindow]) -> Any:
+def view(store: DataStore, windows: Iterable[ProfiledWindow]) -> Any:
+    """All rows of these windows; None when there are none."""
     found = [profiles.deserialize(store.read_bytes(window.url)) for window in windows]
     return profiles.merge(found) if found else None
 

@@ -70,7 +70,8 @@ def _checks(experiment: Experiment) -> list[dg.AssetCheckKey]:
         for target in experiment.deployment.targets
     ]
     judged = [
-        dg.AssetCheckKey(_profile(experiment), name) for name in (names.PROFILE_IS_FRESH, *DRIFT)
+        dg.AssetCheckKey(_profile(experiment), name)
+        for name in (names.PROFILE_IS_FRESH, names.DATA_QUALITY_HOLDS, *DRIFT)
     ]
     asked = (names.ANSWERS_PROBE, names.SERVES_THE_CHAMPION)
     return judged + [dg.AssetCheckKey(key, name) for key in endpoints for name in asked]

@@ -1,4 +1,4 @@
-"""The `monitoring` section: profile windows, the prediction log, freshness and drift."""
+"""The `monitoring` section: profile windows, the prediction log, freshness, quality and drift."""
 
 from datetime import timedelta
 from typing import Literal
@@ -54,6 +54,46 @@ class DriftSpec(Spec):
         return self
 
 
+class DataQualitySpec(Spec):
+    """When the values of a window are not what they were in training. Windows are those of
+    `drift`: as long, as many, and as many of them an alarm."""
+
+    effect: float = Field(default=0.02, ge=0, lt=1)
+    """Share of the rows, 0 to 1, by which a window must be worse than training: more missing
+    values, new categories or values out of range than that matter."""
+    range_margin: float = Field(default=0.1, ge=0, le=100)
+    """By how much of its range in training a number may lie beyond either end."""
+    false_alarms: float = Field(default=0.01, gt=0, le=0.2)
+    """Share of the windows without a fault that may be called faulty by chance, over all columns
+    together (Bonferroni)."""
+    max_rejected: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the requests, 0 to 1, that may be refused because they do not fit the schema."""
+
+
+class ColumnExpectation(Spec):
+    """What the values of a column must be, whatever they were in training."""
+
+    missing: float | None = Field(default=None, ge=0, le=1)
+    """Share of the rows, 0 to 1, that may have no value. By default as in training."""
+    values: tuple[bool | int | float | str, ...] | None = Field(default=None, min_length=1)
+    """All values that a column of categories may have. By default those of training, unless these
+    are too many to be known."""
+    minimum: float | None = None
+    """No number may be below. By default that of training, less `range_margin`."""
+    maximum: float | None = None
+    """No number may be above. By default that of training, plus `range_margin`."""
+
+    @model_validator(mode="after")
+    def _check_it_can_hold(self) -> "ColumnExpectation":
+        if None not in (self.minimum, self.maximum) and self.minimum > self.maximum:  # type: ignore[operator]
+            raise ValueError(f"minimum ({self.minimum:g}) is above maximum ({self.maximum:g})")
+        if self.values is not None and (self.minimum, self.maximum) != (None, None):
+            raise ValueError(
+                "values are of a column of categories, minimum and maximum of one of numbers"
+            )
+        return self
+
+
 class PredictionLogSpec(Spec):
     """The rows that endpoints score, as Parquet."""
 
@@ -64,7 +104,7 @@ class PredictionLogSpec(Spec):
 
 
 class MonitoringSpec(Spec):
-    """Profile windows, the prediction log, freshness and drift."""
+    """Profile windows, the prediction log, freshness, quality and drift."""
 
     window: Window = "hour"
     """Length of one profile window."""
@@ -72,6 +112,11 @@ class MonitoringSpec(Spec):
     """How many of the newest windows with traffic are looked at."""
     max_age_windows: int = Field(default=2, ge=1)
     """`profile_is_fresh` fails when the newest profile is older than this many windows."""
+    max_endpoint_age_days: int = Field(default=90, ge=1, le=3650)
+    """Days after which Dagster shows an endpoint as overdue, unless it was deployed again."""
+    data_quality: DataQualitySpec = Field(default_factory=DataQualitySpec)
+    expectations: dict[str, ColumnExpectation] = Field(default_factory=dict)
+    """By feature: what its values must be, where training is not to decide."""
     drift: DriftSpec = Field(default_factory=DriftSpec)
     prediction_log: PredictionLogSpec | None = None
     """Keep the rows that endpoints score. Off by default: they may hold personal data."""

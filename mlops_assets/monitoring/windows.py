@@ -1,16 +1,16 @@
 """Windows of traffic: each merged once, from whatever replicas and targets flushed."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore
-from mlops_assets.gateways.profile_store import Increment, ProfileStore
-from mlops_assets.gateways.records import Endpoint, ProfiledWindow, ServingProfile
+from mlops_assets.gateways.profile_store import Increment, ProfileStore, in_order
+from mlops_assets.gateways.records import Arrival, Endpoint, ProfiledWindow, ServingProfile
 from mlops_assets.monitoring import profiles
 from mlops_assets.monitoring.spec import EARLIER
 from mlops_assets.serving.recording import STAMP
@@ -30,7 +30,10 @@ def lately(
     spec, flushed = experiment.monitoring, ProfileStore(store)
     version = max(endpoint.version for endpoint in live)
     current = [endpoint for endpoint in live if endpoint.version == version]
-    found = flushed.increments(experiment.name, version, [each.target for each in current])
+    by_target = {
+        each.target: flushed.increments(experiment.name, version, [each.target]) for each in current
+    }
+    found = in_order(chain.from_iterable(by_target.values()))
     begun = [each for each in found if each.window <= now]
     newest = sorted({each.window for each in begun})[-spec.lookback :]
     collected = collect(
@@ -48,6 +51,20 @@ def lately(
         live_since=max(endpoint.since for endpoint in current),
         unreadable=collected.unreadable,
         ahead=tuple(each.url for each in found if each.window > now),
+        arrivals={
+            target: _arrival(files, now, unreadable=collected.unreadable)
+            for target, files in by_target.items()
+            if files
+        },
+    )
+
+
+def _arrival(files: Sequence[Increment], now: datetime, *, unreadable: Collection[str]) -> Arrival:
+    windows = [file.window for file in files if file.window <= now and file.url not in unreadable]
+    written = [file.written for file in files if file.written is not None]
+    return Arrival(
+        max(windows).isoformat() if windows else None,
+        max(written).isoformat() if written else None,
     )
 
 

@@ -106,6 +106,12 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=self._registry,
         )
+        self._waiting = Gauge(
+            "mlops_profile_bytes_waiting",
+            "Size of profiles and logged rows that the store has not taken.",
+            multiprocess_mode="livemax",  # processes share the folder they wait in
+            registry=self._registry,
+        )
 
     def answered(self, status: int, path: str, seconds: float) -> None:
         self._statuses[str(status)].inc()
@@ -156,6 +162,7 @@ class Metrics:
         if recorder is None:
             return
         self._pending.set(recorder.pending_rows)
+        self._waiting.set(recorder.waiting_bytes)
         for attribute, counter in self._recorded.items():
             now = getattr(recorder, attribute)
             counter.inc(now - self._counted[attribute])

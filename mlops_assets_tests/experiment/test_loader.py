@@ -177,6 +177,26 @@ def test_scalars_are_those_of_yaml_1_2(tmp_path, written, value):
             "training:\n  parameters: {max_depth: 3}",
             "max_depth stands both in tuning.search_space and training.parameters",
         ),
+        (
+            "deployment:",
+            "monitoring: {expectations: {Churn: {missing: 0.1}}}\ndeployment:",
+            "monitoring.expectations: 'Churn' is never a feature",
+        ),
+        (
+            "deployment:",
+            "monitoring: {expectations: {tenure: {minimum: 3, maximum: 1}}}\ndeployment:",
+            "18: monitoring.expectations.tenure.minimum: minimum (3) is above maximum (1)",
+        ),
+        (
+            "deployment:",
+            "monitoring: {expectations: {tenure: {values: [1], minimum: 1}}}\ndeployment:",
+            "values are of a column of categories, minimum and maximum of one of numbers",
+        ),
+        (
+            "deployment:",
+            "monitoring: {expectations: {tenure: {mising: 0.1}}}\ndeployment:",
+            "18: monitoring.expectations.tenure.mising: unknown key (did you mean 'missing'?)",
+        ),
     ],
 )
 def test_a_fault_is_named_with_line_key_value_and_what_is_allowed(tmp_path, old, new, expected):

@@ -1,90 +1,11 @@
 """The drift checks over real profiles on a real store: what they compare, and what they say."""
 
-from collections import Counter
-from datetime import UTC, datetime, timedelta
-
-import dagster as dg
-import numpy as np
 import pytest
 
-from mlops_assets import resources, settings
 from mlops_assets import vocabulary as names
-from mlops_assets.gateways import record_json
-from mlops_assets.gateways.profile_store import importances_path, reference_path
-from mlops_assets.gateways.records import Endpoint
-from mlops_assets.graph import build_all
-from mlops_assets.monitoring import comparison, drift, windows
-from mlops_assets.serving.contents import Contents
-from mlops_assets.serving.profile import Profile
+from mlops_assets.gateways.profile_store import importances_path
 from mlops_assets.serving.recording import STAMP
-from mlops_assets.serving.schema import InputSchema
-from mlops_assets_tests.builders import make_experiment
-
-NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-
-
-class Traffic:
-    """An experiment whose version 3 is live, and what its endpoint left on the store."""
-
-    def __init__(self, folder, **rules):
-        self.experiment = make_experiment(monitoring={"window": "hour", "drift": rules})
-        self.resources = resources.build(settings.load({"MLOPS_HOME": str(folder)}))
-        self.store = self.resources["data_store"]
-        self.random = np.random.default_rng(0)
-        self.endpoint = Endpoint(
-            experiment="churn",
-            target="local",
-            url="http://127.0.0.1:9",
-            version=3,
-            bundle_digest="d",
-            since=(NOW - DAY).isoformat(),
-            previous_version=None,
-        )
-        path = "records/churn/endpoints/local/latest.json"
-        self.store.write_bytes(path, record_json.to_json(self.endpoint).encode())
-        self.store.write_bytes(reference_path("churn", 3), self.profile(20_000))
-        self.files = 0
-
-    def profile(self, rows, *, shift=0.0, churned=0.3):
-        profile = Profile(InputSchema(()), when=NOW)
-        tenure, charges = self.random.normal(size=(2, rows))
-        labels = Counter(np.where(self.random.random(rows) < churned, "yes", "no").tolist())
-        contents = {"tenure": tenure, "charges": charges + shift, "prediction": labels}
-        profile.add(Contents(rows, contents))
-        return profile.serialize()
-
-    def flush(self, start, rows=1000, *, version=3, **content):
-        self.files += 1
-        folder = f"churn/profiles/{version}/local/{start:{STAMP}}"
-        self.store.write_bytes(f"{folder}/{self.files}.bin", self.profile(rows, **content))
-
-    def judge(self):
-        """By name, what a run of the monitoring job finds."""
-        shared = dg.Definitions(resources=self.resources, executor=dg.in_process_executor)
-        job = build_all([self.experiment], shared).resolve_job_def(names.monitor_job("hour"))
-        key = names.asset_key("churn", names.SERVING_PROFILE)
-        wanted = (names.HAS_NOT_DRIFTED, names.PREDICTIONS_HAVE_NOT_DRIFTED)
-        part = job.get_subset(
-            asset_selection=frozenset({key}),
-            asset_check_selection=frozenset(dg.AssetCheckKey(key, name) for name in wanted),
-        )
-        with dg.DagsterInstance.ephemeral() as instance:
-            result = part.execute_in_process(instance=instance)
-        return {check.check_name: check for check in result.get_asset_check_evaluations()}
-
-    def lately(self):
-        return windows.lately(self.store, self.experiment, [self.endpoint], now=NOW)
-
-    def drifted(self):
-        """Columns that drifted in the newest window."""
-        compared = comparison.compare(self.experiment, self.lately(), self.store)
-        verdicts = drift.judge(compared.windows[-1].columns, self.experiment.monitoring.drift)
-        return [verdict.column for verdict in verdicts if verdict.drifted]
-
-    def inputs(self):
-        return self.judge()[names.HAS_NOT_DRIFTED]
+from mlops_assets_tests.monitoring.traffic import DAY, HOUR, NOW, Traffic
 
 
 def test_traffic_as_in_training_is_green(tmp_path):

@@ -25,6 +25,7 @@ ENDED = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
 """When a tick takes place: just after the end of an hour."""
 CHECKS = {
     names.PROFILE_IS_FRESH,
+    names.DATA_QUALITY_HOLDS,
     names.HAS_NOT_DRIFTED,
     names.PREDICTIONS_HAVE_NOT_DRIFTED,
     names.ANSWERS_PROBE,

@@ -103,7 +103,7 @@ class Recorder:
     def __init__(self):
         self.submitted = []
         self.pending_rows = self.dropped_rows = self.flush_failures = self.logged_rows = 0
-        self.dropped_log_rows = 0
+        self.dropped_log_rows = self.waiting_bytes = 0
         self.last_flush = None
 
     def submit(self, columns, scores, *, when, request_id, entities):

@@ -351,10 +351,11 @@ def test_the_recorder_is_told_of(binary):
         assert "mlops_profile_last_flush" not in client.get("/metrics").text
         recorder.pending_rows, recorder.dropped_rows, recorder.last_flush = 4, 5, 6e8
         recorder.flush_failures, recorder.logged_rows = 7, 8
-        recorder.dropped_log_rows = 9
+        recorder.dropped_log_rows, recorder.waiting_bytes = 9, 10
         text = client.get("/metrics").text
     for line in (
         "mlops_profile_rows_pending 4.0",
+        "mlops_profile_bytes_waiting 10.0",
         "mlops_profile_rows_dropped_total 5.0",
         "mlops_profile_flush_failures_total 7.0",
         "mlops_logged_rows_total 8.0",

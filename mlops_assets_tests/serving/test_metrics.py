@@ -27,7 +27,7 @@ folder, directory, version = map(Path, sys.argv[1:])
 model = SimpleNamespace(manifest=bundle.verify(folder), folder=folder, digest="d")
 recorder = SimpleNamespace(
     pending_rows=5, dropped_rows=0, flush_failures=0, logged_rows=0, dropped_log_rows=0,
-    last_flush=None
+    last_flush=None, waiting_bytes=7
 )
 metrics = Metrics(model, version.name, directory=directory)
 metrics.watch(recorder)
@@ -92,6 +92,7 @@ def test_counts_of_a_killed_process_stay_and_its_gauges_go(workers, tmp_path):
         'mlops_request_seconds_bucket{le="0.005",path="/invocations"} 2.0',
         "mlops_requests_in_flight 7.0",
         "mlops_profile_rows_pending 10.0",
+        "mlops_profile_bytes_waiting 7.0",
         "mlops_profile_rows_dropped_total 4.0",
         "mlops_profile_last_flush_timestamp_seconds 1020.0",
     ):

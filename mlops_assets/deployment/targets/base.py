@@ -7,7 +7,7 @@ beside it, which gets it in steps. What moves between them is decided in `deploy
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from pydantic import Field
 
 from mlops_assets.experiment.spec import Spec
 from mlops_assets.gateways.records import Endpoint
+from mlops_assets.gateways.telemetry import ProfileLog
 from mlops_assets.serving.client import Answer
 from mlops_assets.serving.recording import Recording
 
@@ -54,6 +55,10 @@ class Traffic:
     predictions: Mapping[str, int]
     """Of how many rows something is true that can be said of a prediction: `label=Yes`,
     `value<=0.3`. Empty where the platform does not tell."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Requests by the reason for which they were refused, or failed; empty likewise."""
+    log: ProfileLog | None = None
+    """None where the platform does not tell, or nothing is kept of the traffic."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,8 @@ class Target(Spec):
     """Whether two versions can share the traffic; else `shift` gives all of it at once."""
     needs_archive: ClassVar[bool]
     """Whether what it starts fetches the bundle from the data store."""
+    tells: ClassVar[bool] = False
+    """Whether the endpoint's own processes are asked for their traffic; else the platform is."""
 
     key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Environment variable with the keys callers need, separated by commas. None: no key needed."""

@@ -116,6 +116,7 @@ class Kubernetes(Target):
 
     splits: ClassVar[bool] = True
     needs_archive: ClassVar[bool] = True
+    tells: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _check_keys(self) -> Self:

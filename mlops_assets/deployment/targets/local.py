@@ -49,6 +49,7 @@ class Local(Target):
 
     splits: ClassVar[bool] = False
     needs_archive: ClassVar[bool] = False
+    tells: ClassVar[bool] = True
 
     def render(self, release: Release, context: TargetContext) -> Manifest:
         recording = asdict(release.recording)

@@ -62,6 +62,11 @@ ADVICE: Mapping[str, Advice] = {
         "error", "monitoring",
         "See whether the endpoint has traffic; then its endpoint.log and its unsent folder.",
     ),
+    names.DATA_QUALITY_HOLDS: Advice(
+        "error", "monitoring",
+        "Look at the columns it names: mend what sends them, or say in monitoring.expectations "
+        "that they are right.",
+    ),
     names.HAS_NOT_DRIFTED: Advice(
         "warning", "monitoring",
         "Look at what the first column's most moved says; when the world changed, retrain.",
@@ -110,6 +115,7 @@ OTHER = Advice("warning", "tickets", "Look at the page of the check, which says 
 FOLLOWS: Mapping[str, tuple[str, ...]] = {
     names.SERVES_THE_CHAMPION: (names.ANSWERS_PROBE, names.PASSED_PREFLIGHT, DEPLOY),
     names.PROFILE_IS_FRESH: (names.ANSWERS_PROBE,),
+    names.DATA_QUALITY_HOLDS: (names.ANSWERS_PROBE,),
     names.HAS_NOT_DRIFTED: (names.ANSWERS_PROBE,),
     names.PREDICTIONS_HAVE_NOT_DRIFTED: (names.ANSWERS_PROBE,),
     names.QUALITY_HOLDS: (names.ANSWERS_PROBE,),

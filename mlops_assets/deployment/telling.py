@@ -1,0 +1,94 @@
+"""Asks every endpoint of an experiment what it says of itself, all at once and not for long."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+
+from mlops_assets.deployment.targets.base import Target, TargetContext, TargetError
+from mlops_assets.experiment.model import Experiment
+from mlops_assets.experiment.spec import kind_of
+from mlops_assets.gateways.telemetry import State, Telemetry
+
+PATIENCE = 20.0
+"""Seconds for all of them together."""
+
+
+def told(
+    experiment: Experiment, version: int, context: TargetContext, *, patience: float = PATIENCE
+) -> tuple[Telemetry, ...]:
+    """What each endpoint tells, in the order of the YAML.
+
+    Args:
+        experiment: whose endpoints are asked.
+        version: whose traffic counts.
+        context: of the targets.
+        patience: seconds, after which one that has told nothing counts as silent.
+    """
+    end = time.monotonic() + patience
+    asked = [
+        (target, _begin(partial(_ask, experiment, target, version, context)))
+        for target in experiment.deployment.targets
+    ]
+    found = []
+    for target, future in asked:
+        try:
+            found.append(future.result(max(0.0, end - time.monotonic())))
+        except TimeoutError:
+            said = f"nothing was heard of it for {patience:g} s"
+            found.append(_telemetry(target, context, _lack(target), said))
+    return tuple(found)
+
+
+def _begin(ask: Callable[[], Telemetry]) -> Future[Telemetry]:
+    """Ask in a thread that nobody has to wait for: a pool would be waited for at exit."""
+    future: Future[Telemetry] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(ask())
+        except BaseException as error:  # noqa: BLE001 whoever waits for the answer gets it
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="telling", daemon=True).start()
+    return future
+
+
+def _ask(experiment: Experiment, target: Target, version: int, context: TargetContext) -> Telemetry:
+    try:
+        there = target.observe(experiment.name, context)
+    except TargetError as error:
+        return _telemetry(target, context, "unknown", str(error))
+    if there is None:
+        return _telemetry(target, context, "silent", "nothing is deployed there")
+    if there.state != "live":
+        detail = f": {there.detail}" if there.detail else ""
+        return _telemetry(target, context, "silent", f"it is {there.state}{detail}")
+    slower_than = experiment.deployment.rollout.slow_ms / 1000
+    try:
+        traffic = target.measure(experiment.name, slower_than, context).get(version)
+    except TargetError as error:
+        return _telemetry(target, context, _lack(target), str(error))
+    if traffic is None:
+        said = f"it serves version {there.version}, and nothing of version {version} answers"
+        return _telemetry(target, context, _lack(target), said)
+    return Telemetry(
+        kind_of(type(target)),
+        context.now().isoformat(),
+        "answers",
+        "",
+        requests=traffic.requests,
+        rows=traffic.rows if target.tells else None,
+        refused=dict(traffic.refused),
+        log=traffic.log,
+    )
+
+
+def _lack(target: Target) -> State:
+    """What it means that an endpoint which is said to be live tells nothing."""
+    return "silent" if target.tells else "unknown"
+
+
+def _telemetry(target: Target, context: TargetContext, state: State, detail: str) -> Telemetry:
+    return Telemetry(kind_of(type(target)), context.now().isoformat(), state, detail)

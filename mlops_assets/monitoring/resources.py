@@ -1,0 +1,24 @@
+"""What Dagster's own store remembers of earlier evaluations."""
+
+import dagster as dg
+
+from mlops_assets.gateways import telemetry
+from mlops_assets.gateways.telemetry import Telemetry
+
+TOLD = "told"
+"""Metadata of a check that holds what the endpoints told, for the next evaluation."""
+LOOKED_BACK = 20
+"""Evaluations among which the last one is looked for: runs that were ended early leave some
+without a verdict."""
+
+
+def told_before(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dict[str, Telemetry]:
+    """What the endpoints told when the check was last evaluated, by target."""
+    history = instance.event_log_storage.get_asset_check_execution_history(check, limit=LOOKED_BACK)
+    for record in history:
+        evaluation = record.evaluation
+        # Of one that is only planned, as that of this very run, there is no verdict.
+        if isinstance(evaluation, dg.AssetCheckEvaluation):
+            found = evaluation.metadata.get(TOLD)
+            return {} if found is None else telemetry.from_json(found.value)
+    return {}

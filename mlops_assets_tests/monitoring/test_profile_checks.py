@@ -1,0 +1,139 @@
+"""Freshness and data quality over real profiles on a real store: what the checks say."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from mlops_assets import vocabulary as names
+from mlops_assets.gateways.telemetry import Telemetry
+from mlops_assets.graph import build_experiment
+from mlops_assets.serving.recording import STAMP
+from mlops_assets_tests.monitoring.traffic import HOUR, NOW, Traffic
+
+MONITORED = ("churn/serving_profile", "churn/endpoints/local")
+
+
+def test_a_profile_that_is_late_comes_with_the_reason_and_the_numbers(tmp_path):
+    """Nothing was ever deployed where the record says that something answers."""
+    traffic = Traffic(tmp_path)
+    traffic.flush(NOW - 5 * HOUR)
+    verdict = traffic.judge(names.PROFILE_IS_FRESH)[names.PROFILE_IS_FRESH]
+    assert not verdict.passed
+    assert verdict.severity == dg.AssetCheckSeverity.ERROR
+    assert verdict.description.startswith(
+        "dead endpoint: it does not answer (nothing is deployed there)"
+    )
+    assert verdict.metadata["finding"].value == "dead endpoint"
+    (target,) = verdict.metadata["targets"].records
+    assert target.data == {
+        "target": "local",
+        "finding": "dead endpoint",
+        "newest_window": (NOW - 5 * HOUR).isoformat(),
+    }
+    (told,) = verdict.metadata["told"].value
+    assert (told["target"], told["state"]) == ("local", "silent")
+
+
+def test_what_an_endpoint_told_is_there_for_the_next_look(tmp_path):
+    """Counted from one evaluation to the next, by the metadata of the last one."""
+    traffic, counts = Traffic(tmp_path), iter([(100, 90), (1100, 100)])
+
+    def ask(experiment, version, context):
+        requests, refused = next(counts)
+        at, by_reason = NOW.isoformat(), {"wrong_type": refused}
+        return [Telemetry("local", at, "answers", "", requests, requests, by_reason)]
+
+    traffic.flush(NOW)
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = traffic.job(ask, names.DATA_QUALITY_HOLDS)
+        first, second = (
+            job.execute_in_process(instance=instance).get_asset_check_evaluations()[0]
+            for _ in range(2)
+        )
+    assert not first.passed
+    assert first.metadata["rejected_share"].value == 0.9
+    assert second.passed
+    assert (second.metadata["requests"].value, second.metadata["rejected"].value) == (
+        1000,
+        {"wrong_type": 10},
+    )
+
+
+def test_values_as_in_training_are_green(tmp_path):
+    traffic = Traffic(tmp_path)
+    traffic.flush(NOW)
+    verdict = traffic.quality()
+    assert verdict.passed
+    assert verdict.description == (
+        "2 columns over 1,000 rows are as expected; local does not tell how many requests were "
+        "refused"
+    )
+
+
+def test_missing_values_in_two_windows_are_an_alarm(tmp_path):
+    traffic = Traffic(tmp_path)
+    traffic.flush(NOW - HOUR, missing=0.3)
+    first = traffic.quality()
+    assert first.passed
+    assert "no alarm yet: tenure: missing in 30.0% of 1,000 rows" in first.description
+    traffic.flush(NOW, missing=0.4)
+    second = traffic.quality()
+    assert not second.passed
+    assert "1 of 2 columns are not as expected: tenure: missing in 40.0%" in second.description
+    (row,) = second.metadata["columns"].records
+    assert (row.data["column"], row.data["what"], row.data["windows"]) == (
+        "tenure",
+        "missing",
+        "2 of 2",
+    )
+
+
+def test_the_yaml_may_expect_otherwise(tmp_path):
+    asked = {"expectations": {"tenure": {"missing": 0.5}}}
+    traffic = Traffic(tmp_path, monitoring=asked)
+    for back in range(2):
+        traffic.flush(NOW - back * HOUR, missing=0.4)
+    assert traffic.quality().passed
+
+
+def test_an_expectation_of_a_column_that_is_not_there_fails_and_the_others_are_judged(tmp_path):
+    traffic = Traffic(tmp_path, monitoring={"expectations": {"tenur": {"missing": 0.5}}})
+    traffic.flush(NOW)
+    verdict = traffic.quality()
+    assert not verdict.passed
+    assert "version 3 has no such feature; did you mean 'tenure'?" in verdict.description
+    assert "2 columns over 1,000 rows are as expected" in verdict.description
+
+
+def test_without_rows_quality_is_not_judged(tmp_path):
+    verdict = Traffic(tmp_path).quality()
+    assert verdict.passed
+    assert not verdict.metadata["judged"].value
+    assert verdict.description.startswith("not judged: 0 rows, 200 are needed")
+
+
+def test_what_arrived_is_told_by_target(tmp_path):
+    """Files that do not count do not make a target fresh, but they did arrive."""
+    traffic = Traffic(tmp_path)
+    assert traffic.lately().arrivals == {}
+    traffic.flush(NOW - HOUR)
+    traffic.flush(NOW + 5 * HOUR)
+    traffic.store.write_bytes(f"churn/profiles/3/local/{NOW:{STAMP}}/broken.bin", b"garbage")
+    (arrival,) = traffic.lately().arrivals.values()
+    assert arrival.window == (NOW - HOUR).isoformat()
+    age = datetime.now(UTC) - datetime.fromisoformat(arrival.written)
+    assert abs(age.total_seconds()) < 60
+
+
+def test_dagster_shows_what_was_not_collected_or_deployed_for_long(tmp_path):
+    traffic = Traffic(tmp_path, monitoring={"max_age_windows": 3, "max_endpoint_age_days": 30})
+    policies = {
+        spec.key.to_user_string(): spec.freshness_policy
+        for made in build_experiment(traffic.experiment).assets
+        for spec in made.specs
+    }
+    windows = {name: policies[name].fail_window.to_timedelta() for name in MONITORED}
+    assert windows == {
+        "churn/serving_profile": 4 * HOUR,
+        "churn/endpoints/local": timedelta(days=30),
+    }
