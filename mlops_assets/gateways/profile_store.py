@@ -92,6 +92,17 @@ class PredictionStore:
         found = _increments(self._store, folders, ENDINGS[PREDICTIONS])
         return [increment for increment in found if since <= increment.window < until]
 
+    def all_between(
+        self, experiment: str, *, since: datetime, until: datetime
+    ) -> dict[int, list[Increment]]:
+        """The same of every version and target, by version."""
+        found: dict[int, list[Increment]] = {}
+        for one in _flushed(self._store, experiment, PREDICTIONS):
+            if since <= one.window < until:
+                increment = Increment(one.window, self._store.at(one.file.path))
+                found.setdefault(one.version, []).append(increment)
+        return {version: _in_order(files) for version, files in sorted(found.items())}
+
 
 def reference_path(experiment: str, version: int) -> str:
     """Where the reference profile of a version stands on the data store."""

@@ -20,7 +20,9 @@ TABLES = {
 }
 """Folders of tables by digest, and the tag of a version that holds the digest of its own."""
 DATA_ASSETS = ("source", "features", "training_set")
-OF_VERSIONS = re.compile(r"/(?:profiles|predictions|reference_profiles|serving_profiles)/(\d+)[/.]")
+OF_VERSIONS = re.compile(
+    r"/(?:profiles|predictions|reference_profiles|serving_profiles|performance)/(\d+)[/.]"
+)
 LATEST = "/latest.json"
 
 
@@ -90,7 +92,8 @@ def _of_versions(
         Window(_file(one.file, now), one.version, one.window) for one in flushed(store, name)
     ]
     merged = _files(store, f"{name}/serving_profiles", now)
-    made = [*_files(store, f"{name}/reference_profiles", now), *merged]
+    beside = [f"{name}/reference_profiles", f"{name}/performance"]
+    made = [*merged, *(one for folder in beside for one in _files(store, folder, now))]
     seen = {one.version for one in windows} | {version_of(one.path) or 0 for one in made}
     removed = frozenset(one.version for one in go)
     removed |= retention.vanished(

@@ -1,0 +1,137 @@
+"""Whether the quality on labels that came since is what it was on the held-out rows."""
+
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets import vocabulary as names
+from mlops_assets.experiment.model import Experiment
+from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.realised import Performance, QualityWindow
+from mlops_assets.modeling.figures import as_markdown
+from mlops_assets.modeling.tasks import METRICS
+from mlops_assets.monitoring.performance import inputs, plots, verdict
+from mlops_assets.monitoring.performance.verdict import Inputs, Standard, Verdict
+from mlops_assets.monitoring.spec import QualitySpec
+
+
+def build(experiment: Experiment) -> dg.Definitions:
+    """Nothing without a prediction log."""
+    if experiment.monitoring.prediction_log is None:
+        return dg.Definitions()
+    return dg.Definitions(asset_checks=[_quality_holds(experiment)])
+
+
+def _quality_holds(experiment: Experiment) -> dg.AssetChecksDefinition:
+    spec = experiment.monitoring.quality
+    key = names.asset_key(experiment.name, names.PERFORMANCE)
+    metric = spec.metric or experiment.metric
+
+    @dg.multi_asset_check(
+        name=f"{experiment.name}__{names.QUALITY_HOLDS}",
+        specs=[
+            dg.AssetCheckSpec(
+                names.QUALITY_HOLDS,
+                asset=key,
+                description=f"On labels that came since, {metric} is as on the held-out rows: it "
+                f"is shown to be worse by more than {spec.margin:g} in fewer than {spec.at_least} "
+                f"of the newest {spec.windows} windows with {spec.min_labels} labels. Of a fall it "
+                "says whether inputs drifted with it, or hold: concept drift.",
+            )
+        ],
+        ins={"performance": dg.AssetIn(key)},
+    )
+    @names.inspected_once
+    def quality_holds(
+        performance: Performance, data_store: dg.ResourceParam[DataStore]
+    ) -> dg.AssetCheckResult:
+        standard = _standard(experiment, performance)
+        found = verdict.judge(performance.windows, performance.version, standard, spec)
+        drifted = None
+        if not found.passed:
+            starts = {each.window.begins for each in found.fallen}
+            drifted = inputs.compare(data_store, experiment, performance.version, starts)
+        said = found.note and f"not judged: {found.note}{_expected(performance, metric)}"
+        return dg.AssetCheckResult(
+            check_name=names.QUALITY_HOLDS,
+            asset_key=key,
+            passed=found.passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=said or verdict.words(found, standard, spec, drifted),
+            metadata=_metadata(performance, standard, spec, found, drifted),
+        )
+
+    return quality_holds
+
+
+def _standard(experiment: Experiment, performance: Performance) -> Standard:
+    metric = experiment.monitoring.quality.metric or experiment.metric
+    rule = experiment.promotion.metrics.get(metric)
+    return Standard(
+        metric=metric,
+        greater_is_better=METRICS[metric].greater_is_better,
+        held_out=performance.held_out.get(metric),
+        floor=None if rule is None else rule.floor,
+    )
+
+
+def _expected(performance: Performance, metric: str) -> str:
+    """The newest estimate, in words."""
+    found = [
+        window.estimated[metric] for window in _ours(performance) if metric in window.estimated
+    ]
+    if not found:
+        return "; there is no estimate either"
+    return (
+        f"; estimated {metric} {found[-1].value:.3g} ({found[-1].low:.3g} to {found[-1].high:.3g}) "
+        "if the outcome depends on the inputs as in training"
+    )
+
+
+def _ours(performance: Performance) -> list[QualityWindow]:
+    return [window for window in performance.windows if window.version == performance.version]
+
+
+def _metadata(
+    performance: Performance,
+    standard: Standard,
+    spec: QualitySpec,
+    found: Verdict,
+    drifted: Inputs | None,
+) -> dict[str, Any]:
+    """Numbers under names that stay; what does not apply is left out."""
+    ours = _ours(performance)
+    newest = (found.fallen or found.looked_at)[-1] if found.looked_at else None
+    window = newest.window if newest else (ours[-1] if ours else None)
+    metadata: dict[str, Any] = {
+        "version": performance.version,
+        "judged": bool(found.looked_at),
+        "metric": standard.metric,
+        "windows": len(found.looked_at),
+        "fallen_windows": len(found.fallen),
+    }
+    if standard.held_out is not None:
+        worse = -spec.margin if standard.greater_is_better else spec.margin
+        metadata |= {
+            "held_out": standard.held_out.value,
+            "threshold": standard.held_out.value + worse,
+        }
+    if standard.floor is not None:
+        metadata["floor"] = standard.floor
+    if newest is not None:
+        metadata |= {
+            "value": newest.realised.value,
+            "low": newest.realised.low,
+            "high": newest.realised.high,
+        }
+    if window is not None:
+        metadata |= {"coverage": window.coverage, "window": window.start}
+        if window.lag_median_s is not None:
+            metadata["lag_median_hours"] = window.lag_median_s / 3600
+        if standard.metric in window.estimated:
+            metadata["estimated"] = window.estimated[standard.metric].value
+        picture = plots.over_windows(ours, standard)
+        metadata["picture"] = dg.MetadataValue.md(as_markdown({"quality by window": picture}))
+    if drifted is not None:
+        metadata["kind"] = drifted.words()
+    return metadata
