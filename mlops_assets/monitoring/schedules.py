@@ -36,8 +36,7 @@ def _every(window: Window, experiments: list[Experiment]) -> dg.Definitions:
         ).without_checks()
         | dg.AssetSelection.checks(*checks),
         description="Collects what the endpoints profiled and logged, and judges it: of every "
-        "experiment "
-        f"whose windows last a {window}.",
+        f"experiment whose windows last a {window}.",
     )
 
     @dg.schedule(
