@@ -46,6 +46,8 @@ SERVES_THE_CHAMPION = "serves_the_champion"
 PROFILE_IS_FRESH = "profile_is_fresh"
 HAS_NOT_DRIFTED = "has_not_drifted"
 PREDICTIONS_HAVE_NOT_DRIFTED = "predictions_have_not_drifted"
+ROWS_HAVE_NOT_DRIFTED = "rows_have_not_drifted"
+"""Of `prediction_log`: all columns together."""
 QUALITY_HOLDS = "quality_holds"
 """Of `performance`: the quality on labels that came since. Its metadata says the `version`."""
 

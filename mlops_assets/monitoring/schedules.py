@@ -85,7 +85,13 @@ def _checks(experiment: Experiment) -> list[dg.AssetCheckKey]:
         dg.AssetCheckKey(_profile(experiment), name) for name in (names.PROFILE_IS_FRESH, *DRIFT)
     ]
     if experiment.monitoring.prediction_log is not None:
-        performance = names.asset_key(experiment.name, names.PERFORMANCE)
-        judged.append(dg.AssetCheckKey(performance, names.QUALITY_HOLDS))
+        logged = {
+            names.PERFORMANCE: names.QUALITY_HOLDS,
+            names.PREDICTION_LOG: names.ROWS_HAVE_NOT_DRIFTED,
+        }
+        judged += [
+            dg.AssetCheckKey(names.asset_key(experiment.name, asset), check)
+            for asset, check in logged.items()
+        ]
     asked = (names.ANSWERS_PROBE, names.SERVES_THE_CHAMPION)
     return judged + [dg.AssetCheckKey(key, name) for key in endpoints for name in asked]

@@ -1,4 +1,5 @@
-"""Whether the quality on labels that came since is what it was on the held-out rows."""
+"""Whether the quality on labels that came since is what it was on the held-out rows, and whether
+logged rows are as those of the training."""
 
 from typing import Any
 
@@ -7,19 +8,25 @@ import dagster as dg
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore
-from mlops_assets.gateways.realised import Performance, QualityWindow
+from mlops_assets.gateways.model_registry import ModelRegistry
+from mlops_assets.gateways.realised import LoggedRows, Performance, QualityWindow
+from mlops_assets.gateways.registered import Origin
 from mlops_assets.modeling.figures import as_markdown
 from mlops_assets.modeling.tasks import METRICS
-from mlops_assets.monitoring.performance import inputs, plots, verdict
+from mlops_assets.monitoring import domain
+from mlops_assets.monitoring.domain import Separation
+from mlops_assets.monitoring.performance import features, inputs, plots, verdict
 from mlops_assets.monitoring.performance.verdict import Inputs, Standard, Verdict
-from mlops_assets.monitoring.spec import QualitySpec
+from mlops_assets.monitoring.spec import DriftSpec, QualitySpec
 
 
 def build(experiment: Experiment) -> dg.Definitions:
     """Nothing without a prediction log."""
     if experiment.monitoring.prediction_log is None:
         return dg.Definitions()
-    return dg.Definitions(asset_checks=[_quality_holds(experiment)])
+    return dg.Definitions(
+        asset_checks=[_quality_holds(experiment), _rows_have_not_drifted(experiment)]
+    )
 
 
 def _quality_holds(experiment: Experiment) -> dg.AssetChecksDefinition:
@@ -62,6 +69,92 @@ def _quality_holds(experiment: Experiment) -> dg.AssetChecksDefinition:
         )
 
     return quality_holds
+
+
+def _rows_have_not_drifted(experiment: Experiment) -> dg.AssetChecksDefinition:
+    spec = experiment.monitoring.drift
+    key = names.asset_key(experiment.name, names.PREDICTION_LOG)
+
+    @dg.multi_asset_check(
+        name=f"{experiment.name}__{names.ROWS_HAVE_NOT_DRIFTED}",
+        specs=[
+            dg.AssetCheckSpec(
+                names.ROWS_HAVE_NOT_DRIFTED,
+                asset=key,
+                description="A classifier cannot tell logged rows from those of the training: its "
+                f"area under the curve, out of fold, is below {spec.rows_auc:g} or what chance "
+                "explains. It sees new combinations of values, where each column is as it was.",
+            )
+        ],
+        ins={"prediction_log": dg.AssetIn(key)},
+    )
+    @names.inspected_once
+    def rows_have_not_drifted(
+        prediction_log: LoggedRows,
+        data_store: dg.ResourceParam[DataStore],
+        model_registry: dg.ResourceParam[ModelRegistry],
+    ) -> dg.AssetCheckResult:
+        version = model_registry.version(experiment.model_name, prediction_log.version)
+        found = features.tables(
+            data_store,
+            experiment.name,
+            prediction_log,
+            data_digest=Origin.of(version.tags).data_digest,
+            most=domain.MOST_ROWS,
+        )
+        if found is None or min(len(found.logged), len(found.reference)) < spec.min_rows:
+            rows = 0 if found is None else len(found.logged)
+            said = f"{rows} logged rows beside the training set, {spec.min_rows} are needed"
+            return _rows_not_judged(key, f"{said} (monitoring.drift.min_rows)")
+        try:
+            judged = domain.separate(found.reference, found.logged, spec)
+        except ValueError as error:
+            return _rows_not_judged(key, str(error))
+        return _rows_judged(key, judged, spec, prediction_log.version)
+
+    return rows_have_not_drifted
+
+
+def _rows_not_judged(key: dg.AssetKey, why: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=names.ROWS_HAVE_NOT_DRIFTED,
+        asset_key=key,
+        passed=True,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"not judged: {why}",
+        metadata={"judged": False},
+    )
+
+
+def _rows_judged(
+    key: dg.AssetKey, found: Separation, spec: DriftSpec, version: int
+) -> dg.AssetCheckResult:
+    low, high = found.by_chance
+    telling = ", ".join(name for name, cost in found.columns[:3] if cost > 0)
+    said = (
+        f"logged rows are told from those of the training with an area of {found.auc:.3f}; chance "
+        f"gives {low:.3f} to {high:.3f}, {spec.rows_auc:g} is an alarm"
+    )
+    rows = [
+        dg.TableRecord({"column": name, "cost": float(f"{cost:.4g}")})
+        for name, cost in found.columns
+    ]
+    return dg.AssetCheckResult(
+        check_name=names.ROWS_HAVE_NOT_DRIFTED,
+        asset_key=key,
+        passed=not found.drifted,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{said}, by {telling}" if found.drifted and telling else said,
+        metadata={
+            "version": version,
+            "judged": True,
+            "auc": found.auc,
+            "by_chance_up_to": high,
+            "training_rows": found.rows[0],
+            "logged_rows": found.rows[1],
+            "columns": dg.MetadataValue.table(rows),
+        },
+    )
 
 
 def _standard(experiment: Experiment, performance: Performance) -> Standard:

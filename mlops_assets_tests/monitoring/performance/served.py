@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mlops_assets.features.labels import known
 from mlops_assets.features.sources.base import SourceContext
@@ -147,8 +146,3 @@ class Served:
         log = logged.index(self.store, "churn", since=NOW - 2 * DAY, until=LATER)
         labels = self.labels() if self.told else None
         return measurement.measure(self.store, self.experiment, log.windows, labels, now=now)
-
-
-def frame(answers: Answers) -> pd.DataFrame:
-    """Truth and answers of a request, row by row."""
-    return pd.DataFrame({"truth": answers.truth, "prediction": answers.scores.predictions})

@@ -12,8 +12,10 @@ from mlops_assets.gateways.profile_store import reference_path
 from mlops_assets.gateways.records import Endpoint, FeatureTable, Metric, Snapshot
 from mlops_assets.gateways.registered import held_out, held_out_tags
 from mlops_assets.graph import build_all, build_experiment
+from mlops_assets.modeling.folds import ROW
 from mlops_assets.monitoring import schedules
 from mlops_assets.serving.profile import Profile
+from mlops_assets.serving.runtimes import sklearn as runtime
 from mlops_assets_tests.builders import SCHEMA, make_columns, make_experiment
 from mlops_assets_tests.monitoring.performance.served import DAY, HOUR, NOW, Served
 
@@ -40,7 +42,10 @@ class Live(Served):
         for path, left in (("features", features), ("endpoints/local", endpoint)):
             content = record_json.to_json(left).encode()
             self.store.write_bytes(f"records/churn/{path}/latest.json", content)
+        trained = runtime.frame(SCHEMA, columns).assign(**{ROW: range(4000)})
+        self.store.write_table("churn/training_sets/0123456789abcdef.parquet", trained)
         tags = held_out_tags({"roc_auc": self.expected()})
+        tags["mlops.data_digest"] = "0123456789abcdef0000"
         registry.register("churn", source="runs:/r/model", run_id="", tags=tags)
 
     def expected(self):
@@ -50,19 +55,24 @@ class Live(Served):
         return window.estimated["roc_auc"]
 
     def run(self):
-        """The run of the monitoring job, and what its check found."""
+        """The run of the monitoring job, and what its checks found of quality and of rows."""
         self.write()
         shared = dg.Definitions(resources=self.resources, executor=dg.in_process_executor)
         job = build_all([self.experiment], shared).resolve_job_def(names.monitor_job("hour"))
-        key = names.asset_key("churn", names.PERFORMANCE)
+        checks = {names.PERFORMANCE: names.QUALITY_HOLDS} | {
+            names.PREDICTION_LOG: names.ROWS_HAVE_NOT_DRIFTED
+        }
         part = job.get_subset(
             asset_selection=frozenset(names.asset_key("churn", name) for name in MADE),
-            asset_check_selection={dg.AssetCheckKey(key, names.QUALITY_HOLDS)},
+            asset_check_selection={
+                dg.AssetCheckKey(names.asset_key("churn", asset), check)
+                for asset, check in checks.items()
+            },
         )
         with dg.DagsterInstance.ephemeral() as instance:
             result = part.execute_in_process(instance=instance)
-        (check,) = result.get_asset_check_evaluations()
-        return result, check
+        said = {check.check_name: check for check in result.get_asset_check_evaluations()}
+        return result, said[names.QUALITY_HOLDS], said[names.ROWS_HAVE_NOT_DRIFTED]
 
 
 @pytest.fixture
@@ -73,7 +83,7 @@ def live(tmp_path, churn_bundle, model_registry):
 def test_it_waits_for_labels_and_then_holds(live):
     answers = [live.answer(NOW - hours * HOUR, rows=400, seed=hours) for hours in (1, 2)]
     live.tell(answers[0], rows=slice(0, 30))
-    _, early = live.run()
+    _, early, _ = live.run()
     assert early.passed
     assert not early.metadata["judged"].value
     assert early.description.startswith("not judged: no window of version 1 has 100 labels")
@@ -82,8 +92,10 @@ def test_it_waits_for_labels_and_then_holds(live):
     assert early.metadata["estimated"].value > 0.6
     for each in answers:
         live.tell(each)
-    result, late = live.run()
+    result, late, rows_as_before = live.run()
     assert late.passed
+    assert rows_as_before.passed
+    assert rows_as_before.metadata["logged_rows"].value > 400
     assert "holds against" in late.description
     assert late.metadata["judged"].value
     assert late.metadata["version"].value == 1
@@ -104,7 +116,8 @@ def test_it_waits_for_labels_and_then_holds(live):
 def test_quality_that_falls_while_inputs_hold_is_concept_drift(live):
     for hours in (1, 2):
         live.tell(live.answer(NOW - hours * HOUR, rows=400, seed=hours), turned=True)
-    _, check = live.run()
+    _, check, rows = live.run()
+    assert rows.passed
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
     assert "roc_auc fell in 2 of 2 windows" in check.description
@@ -117,7 +130,9 @@ def test_quality_that_falls_with_its_inputs_is_told_apart(live):
     for hours in (1, 2):
         answers = live.answer(NOW - hours * HOUR, rows=400, seed=hours, contract="monthly")
         live.tell(answers, turned=True)
-    _, check = live.run()
+    _, check, rows = live.run()
+    assert not rows.passed
+    assert "by contract" in rows.description
     assert not check.passed
     assert "with drifted inputs: contract not as in training" in check.description
 
@@ -178,7 +193,9 @@ def test_the_schedule_asks_for_it_in_every_window():
         context = dg.build_schedule_context(instance=instance, scheduled_execution_time=at)
         (request,) = schedule(context)
     assert {key.path[-1] for key in request.asset_selection} == {*MADE, names.SERVING_PROFILE}
-    assert names.QUALITY_HOLDS in {key.name for key in request.asset_check_keys}
+    assert {names.QUALITY_HOLDS, names.ROWS_HAVE_NOT_DRIFTED} <= {
+        key.name for key in request.asset_check_keys
+    }
 
 
 def test_what_was_held_out_comes_back_from_the_tags_of_a_version():
@@ -189,5 +206,5 @@ def test_what_was_held_out_comes_back_from_the_tags_of_a_version():
 
 def test_a_lag_of_a_day_is_told_in_hours(live):
     live.tell(live.answer(NOW - 30 * HOUR, rows=150, seed=3), after=timedelta(hours=25))
-    _, check = live.run()
+    _, check, _ = live.run()
     assert check.metadata["lag_median_hours"].value == pytest.approx(25 - 5 / 60)
