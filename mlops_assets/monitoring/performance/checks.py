@@ -175,9 +175,12 @@ def _expected(performance: Performance, metric: str) -> str:
     ]
     if not found:
         return "; there is no estimate either"
+    error = performance.held_out.get("calibration_error")
+    calibrated = f" (error on held-out rows {error.value:.2g})" if error is not None else ""
     return (
         f"; estimated {metric} {found[-1].value:.3g} ({found[-1].low:.3g} to {found[-1].high:.3g}) "
-        "if the outcome depends on the inputs as in training"
+        f"if probabilities are calibrated{calibrated} and the outcome depends on the inputs as in "
+        "training"
     )
 
 

@@ -1,11 +1,11 @@
 """What quality to expect before any label is known. Pure; an estimate is never a measurement.
 
-Confidence-based performance estimation (CBPE; NannyML's documentation, "Estimation of performance
-of the monitored model"; Bialek et al. 2024, "Estimating Model Performance Under Covariate Shift
-Without Labels"): if probabilities are calibrated, a row predicted with probability p is of that
-class with probability p, so that the confusion matrix to expect is a sum over rows, at every
-threshold. Here each row becomes one row per class that weighs as much as its probability, and every
-metric is computed on these as on any others; metrics of ratios are ratios of expectations.
+Confidence-based performance estimation (CBPE; Kivimaki, Bialek, Kuberski and Nurminen 2025,
+"Performance Estimation in Binary Classification Using Calibrated Confidence", and NannyML's
+documentation): if probabilities are calibrated, a row predicted with probability p is of that class
+with probability p, so that the confusion matrix to expect is a sum over rows, at every threshold.
+Here each row becomes one row per class that weighs as much as its probability, and every metric is
+computed on these as on any others; metrics of ratios are ratios of expectations.
 
 It assumes that labels depend on the inputs as in training: concept drift does not show in it.
 """
