@@ -85,8 +85,8 @@ def _of_versions(
     usage: Usage,
     now: datetime,
 ) -> tuple[list[File], set[File]]:
-    """What was made of the traffic of versions, which goes by its age; and of all that was written for a
-    version what goes with it, or is of a window long past."""
+    """What was made of the traffic of versions, which goes by its age; and of all that was written
+    for a version what goes with it, or is of a window long past."""
     name, policy = experiment.name, experiment.registry.retention
     windows = [
         Window(_file(one.file, now), one.version, one.window) for one in flushed(store, name)

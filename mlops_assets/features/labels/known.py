@@ -91,8 +91,8 @@ def _places(table: "pd.DataFrame", spec: LabelsSpec) -> "pd.Series[Any]":
 
     if spec.by != "request" or spec.row is None:
         return pd.Series(0, index=table.index, dtype="Int64")
-    read_ = values.numbers(_column(table, spec.row, "row")).values
-    return read_.where(read_ % 1 == 0).astype("Int64")
+    places = values.numbers(_column(table, spec.row, "row")).values
+    return places.where(places % 1 == 0).astype("Int64")
 
 
 def _times(table: "pd.DataFrame", name: str | None, schema: TableSchema) -> "pd.Series[Any]":
@@ -115,8 +115,8 @@ def _labels(target: "pd.Series[Any]", schema: TableSchema) -> values.Read:
     import numpy as np
 
     if schema.task == "regression":
-        read_ = values.numbers(target)
-        infinite = np.isinf(read_.values)
-        return values.Read(read_.values.mask(infinite), read_.unread | infinite)
+        numbers = values.numbers(target)
+        infinite = np.isinf(numbers.values)
+        return values.Read(numbers.values.mask(infinite), numbers.unread | infinite)
     classes = values.as_classes(target, schema.classes)
     return values.Read(classes.values.map(label, na_action="ignore"), classes.unread)

@@ -69,9 +69,9 @@ def _by_event(logged: "pd.DataFrame", labels: "pd.DataFrame", within: timedelta)
 
     place = "_place"
     rows = logged.assign(**{place: range(len(logged))}).sort_values("time", kind="stable")
-    events = labels[[*EVENT, "label", "known_at", LABEL_ROW]].sort_values("event_time")
     # Most entities are not asked about in one window.
-    asked = events[events["entity"].isin(rows["entity"].dropna().unique())]
+    asked = labels[labels["entity"].isin(rows["entity"].dropna().unique())]
+    asked = asked[[*EVENT, "label", "known_at", LABEL_ROW]].sort_values("event_time")
     joined = pd.merge_asof(
         rows.assign(entity=_words(rows["entity"])),
         asked.assign(entity=_words(asked["entity"])),
@@ -80,12 +80,10 @@ def _by_event(logged: "pd.DataFrame", labels: "pd.DataFrame", within: timedelta)
         by="entity",
         tolerance=pd.Timedelta(within),
     )
-    # Those without an entity are nobody's, and not one and the same.
-    nobody = (joined["entity"] == "").to_numpy()
-    joined.loc[nobody, ["label", LABEL_ROW]] = [None, -1]
     joined = joined.sort_values(place).drop(columns=[place, "event_time"])
     return joined.set_index(logged.index)
 
 
 def _words(entities: "pd.Series[Any]") -> "pd.Series[Any]":
+    """As text; who is not named is "", which no label is of."""
     return entities.fillna("").astype(str)
