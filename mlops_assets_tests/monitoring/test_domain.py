@@ -31,19 +31,19 @@ def test_a_new_combination_of_old_values_is_found():
 
 
 def test_rows_of_one_distribution_are_seldom_told_apart():
-    """In 12 worlds the area keeps to what chance explains in all but 3 at most: at a level of 5 %
-    more happen once in 450 times."""
+    """In 5 worlds the area keeps to what chance explains in all but 2 at most: at a level of 5 %
+    more happen once in 800 times."""
     spec = DriftSpec(false_discovery_rate=0.05)
     rng = np.random.default_rng(1)
-    found = [domain.separate(table(rng, 300), table(rng, 200), spec) for _ in range(12)]
-    assert sum(each.auc > each.by_chance[1] for each in found) <= 3
+    found = [domain.separate(table(rng, 300), table(rng, 200), spec) for _ in range(5)]
+    assert sum(each.auc > each.by_chance[1] for each in found) <= 2
     assert not any(each.drifted for each in found)
-    assert abs(np.mean([each.auc for each in found]) - 0.5) < 0.03
+    assert abs(np.mean([each.auc for each in found]) - 0.5) < 0.05
 
 
 def test_a_difference_that_is_certain_and_small_does_not_matter():
     rng = np.random.default_rng(2)
-    found = domain.separate(table(rng, 4000), table(rng, 4000, shift=0.15), SPEC)
+    found = domain.separate(table(rng, 4000), table(rng, 4000, shift=0.2), SPEC)
     assert found.auc > found.by_chance[1]
     assert not found.drifted
 

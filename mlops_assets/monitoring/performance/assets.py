@@ -138,23 +138,29 @@ def _measured(
 def _row(window: QualityWindow, metric: str) -> dg.TableRecord:
     """One window in the table of the asset; what is not known is empty."""
     realised, estimated = window.realised.get(metric), window.estimated.get(metric)
-    hours = None if window.lag_median_s is None else window.lag_median_s / 3600
-    longest = None if window.lag_max_s is None else window.lag_max_s / 3600
     shown: dict[str, float | int | str | None] = {
         "window": window.start,
         "version": window.version,
         "predictions": window.predictions,
         "labelled": window.labelled,
         "coverage": round(window.coverage, 4),
-        "lag_median_h": None if hours is None else round(hours, 2),
-        "lag_max_h": None if longest is None else round(longest, 2),
-        f"realised_{metric}": realised and float(f"{realised.value:.4g}"),
-        "low": realised and float(f"{realised.low:.4g}"),
-        "high": realised and float(f"{realised.high:.4g}"),
-        f"estimated_{metric}": estimated and float(f"{estimated.value:.4g}"),
+        "lag_median_h": _hours(window.lag_median_s),
+        "lag_max_h": _hours(window.lag_max_s),
+        f"realised_{metric}": _short(realised.value if realised else None),
+        "low": _short(realised.low if realised else None),
+        "high": _short(realised.high if realised else None),
+        f"estimated_{metric}": _short(estimated.value if estimated else None),
         "revision": window.revision,
-        f"{metric}_before": window.before.get(metric),
+        f"{metric}_before": _short(window.before.get(metric)),
         "labels_of_no_class": window.strange,
         "computed_at": window.computed_at,
     }
     return dg.TableRecord({k: "" if value is None else value for k, value in shown.items()})
+
+
+def _hours(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds / 3600, 2)
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")

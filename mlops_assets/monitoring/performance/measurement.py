@@ -149,16 +149,15 @@ def _measured(
     labelled = rows[known & ~strange]
     if estimated is None:
         estimated = _estimated(_sampled(rows), classes, task)
-    lag = (labelled["known_at"] - labelled["time"]).dropna() if len(labelled) else None
-    told = lag is not None and len(lag) > 0
+    lags = _lags(labelled)
     return QualityWindow(
         start="",
         version=0,
         predictions=len(rows),
         labelled=len(labelled),
         strange=int(strange.sum()),
-        lag_median_s=float(lag.median().total_seconds()) if told else None,
-        lag_max_s=float(lag.max().total_seconds()) if told else None,
+        lag_median_s=float(lags.median()) if len(lags) else None,
+        lag_max_s=float(lags.max()) if len(lags) else None,
         realised=realised(outcome(_sampled(labelled), classes), task) if len(labelled) else {},
         estimated=estimated,
         revision=1 if before is None else before.revision + 1,
@@ -168,6 +167,16 @@ def _measured(
         labels="",
         joined="",
     )
+
+
+def _lags(labelled: "pd.DataFrame") -> "pd.Series[float]":
+    """Seconds until each label was known, of those that tell it."""
+    import pandas as pd
+
+    if labelled.empty:
+        return pd.Series(dtype="float64")
+    lags: pd.Series[float] = (labelled["known_at"] - labelled["time"]).dt.total_seconds()
+    return lags.dropna()
 
 
 def outcome(labelled: "pd.DataFrame", classes: tuple[str, ...]) -> Outcome:

@@ -97,7 +97,8 @@ class Served:
         return Answers(start, request, entities, scores, self._truth(scores, seed))
 
     def _truth(self, scores: Scores, seed: int) -> list[Any]:
-        rng = np.random.default_rng(seed)
+        # Not the numbers that made the inputs.
+        rng = np.random.default_rng([seed, 1])
         if self.task == "regression":
             return [value + rng.normal() for value in scores.predictions]
         classes = self.built.manifest.classes

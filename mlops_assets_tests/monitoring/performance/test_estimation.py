@@ -27,7 +27,7 @@ def binary(positive):
 
 
 @given(st.lists(st.floats(0.01, 0.99), min_size=2, max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_expected_confusion_matrix(positive):
     """Each metric from the sums of probabilities, as NannyML's documentation writes them."""
     p = np.array(positive)
@@ -45,7 +45,7 @@ def test_the_expected_confusion_matrix(positive):
 
 
 @given(st.lists(st.floats(0.01, 0.99), min_size=2, max_size=25))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_expected_area_is_that_over_all_pairs(positive):
     p = np.array(positive)
     above = (p[:, None] > p[None, :]) + 0.5 * (p[:, None] == p[None, :])

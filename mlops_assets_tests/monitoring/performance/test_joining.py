@@ -79,27 +79,27 @@ def expected(prediction, known):
 
 
 @given(predictions, events)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_label_counts_for_the_predictions_of_its_event(rows, known):
     assert joined(rows, labels(known), BY_ENTITY) == [expected(row, known) for row in rows]
 
 
 @given(predictions, events, st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_the_order_in_which_labels_arrive_is_not_seen(rows, known, random):
     shuffled = random.sample(known, len(known))
     assert joined(rows, labels(known), BY_ENTITY) == joined(rows, labels(shuffled), BY_ENTITY)
 
 
 @given(predictions, events)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_labels_that_are_told_twice_count_once(rows, known):
     twice = labels([*known, *known])
     assert joined(rows, twice, BY_ENTITY) == joined(rows, labels(known), BY_ENTITY)
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from("xyz")), max_size=10), st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_by_request_the_newest_label_wins(told, random):
     """Of four requests; the labels of others belong to nothing."""
     order = random.sample(range(len(told)), len(told))
