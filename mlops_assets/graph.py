@@ -16,10 +16,13 @@ from mlops_assets.deployment.batch import assets as batch_assets
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.features import assets as features_assets
+from mlops_assets.features.labels import assets as labels_assets
 from mlops_assets.monitoring import assets as monitoring_assets
 from mlops_assets.monitoring import checks as monitoring_checks
 from mlops_assets.monitoring import schedules as monitoring_schedules
 from mlops_assets.monitoring import sensors as monitoring_sensors
+from mlops_assets.monitoring.performance import assets as performance_assets
+from mlops_assets.monitoring.performance import checks as performance_checks
 from mlops_assets.registry import assets as registry_assets
 from mlops_assets.registry import checks as registry_checks
 from mlops_assets.registry import schedules as registry_schedules
@@ -42,6 +45,9 @@ def build_experiment(experiment: Experiment) -> dg.Definitions:
         batch_assets.build(experiment),
         monitoring_assets.build(experiment),
         monitoring_checks.build(experiment, deployment_telling.told),
+        labels_assets.build(experiment),
+        performance_assets.build(experiment),
+        performance_checks.build(experiment),
         _jobs(experiment),
     )
 

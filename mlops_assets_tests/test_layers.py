@@ -56,10 +56,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         f"{stage}.spec": ("experiment.spec", "experiment.windows", "modeling.tasks", stage)
         for stage in STAGES
     },
-    "monitoring.spec": ("experiment.spec", "serving.recording", "monitoring"),
+    # Labels that come late are read from a source as features are.
+    "monitoring.spec": (
+        "experiment.spec", "serving.recording", "features.spec", "modeling.tasks", "monitoring",
+    ),
     **{stage: (stage, *STAGE_MAY) for stage in STAGES},
     # What is measured beside the champion is what the promotion rules ask for.
     "training.comparison": ("training", "registry.spec", *STAGE_MAY),
+    # Which labels are read, and how they are told apart, is what monitoring asks for.
+    "features.labels": ("features", "monitoring.spec", *STAGE_MAY),
     # The local target keeps the endpoint's supervisor running on this machine.
     "deployment.targets.local": ("deployment", "serving.endpoint", "serving.handover", *STAGE_MAY),
     "deployment.supervision": ("deployment", "serving.endpoint", "serving.handover", *STAGE_MAY),

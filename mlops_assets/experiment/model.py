@@ -8,7 +8,7 @@ from mlops_assets.deployment.spec import DeploymentSpec
 from mlops_assets.experiment.spec import Spec, digest_of
 from mlops_assets.features.spec import FeaturesSpec
 from mlops_assets.modeling.tasks import METRICS, PRIMARY, MetricName, metrics_for
-from mlops_assets.monitoring.spec import MonitoringSpec
+from mlops_assets.monitoring.spec import LabelsSpec, MonitoringSpec
 from mlops_assets.registry.spec import PromotionSpec, RegistrySpec
 from mlops_assets.serving.bundle import Task
 from mlops_assets.training.spec import TrainingSpec
@@ -83,6 +83,7 @@ class Experiment(Spec):
     def _check_metrics_fit_task(self) -> "Experiment":
         asked = {
             "tuning.metric": (self.tuning.metric,),
+            "monitoring.quality.metric": (self.monitoring.quality.metric,),
             "registry.promotion.metrics": tuple(self.registry.promotion.metrics),
             "registry.promotion.slices.metrics": tuple(self.registry.promotion.slices.metrics),
         }
@@ -126,6 +127,39 @@ class Experiment(Spec):
                 "deployment.shadow scores what the prediction log keeps: set "
                 "monitoring.prediction_log, without columns"
             )
+        return self
+
+    @property
+    def labels(self) -> LabelsSpec | None:
+        """Where the labels of logged predictions are read, with every default filled in; None where
+        no rows are logged, or nothing says to which of them a label belongs."""
+        features, asked = self.features, self.monitoring.labels
+        if self.monitoring.prediction_log is None:
+            return None
+        if asked is None and not (features.entity and features.event_time):
+            return None
+        spec = asked or LabelsSpec()
+        return spec.model_copy(
+            update={
+                "source": spec.source or features.source,
+                "entity": spec.entity or features.entity,
+                "event_time": spec.event_time or features.event_time,
+                "label_time": spec.label_time or (None if spec.source else features.label_time),
+                "target": spec.target or features.target,
+            }
+        )
+
+    @model_validator(mode="after")
+    def _check_labels_can_be_joined(self) -> "Experiment":
+        labels = self.labels
+        if labels is None or labels.by == "request":
+            return self
+        for role in ("entity", "event_time"):
+            if getattr(labels, role) is None:
+                raise ValueError(
+                    f"monitoring.labels by entity needs {role}: name its column in "
+                    f"features.{role} or monitoring.labels.{role}, or join by: request"
+                )
         return self
 
     @model_validator(mode="after")

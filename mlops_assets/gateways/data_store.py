@@ -56,6 +56,16 @@ class DataStore:
             except ValueError as error:  # of which pyarrow's errors are kinds
                 raise DataStoreError(f"{url} cannot be read as a table: {error}") from error
 
+    def table_columns(self, url: str) -> list[str]:
+        """The names of a table's columns, in their order, without reading its rows."""
+        import pyarrow.parquet
+
+        with self._reading(url) as file:
+            try:
+                return list(pyarrow.parquet.read_schema(file).names)
+            except ValueError as error:  # of which pyarrow's errors are kinds
+                raise DataStoreError(f"{url} cannot be read as a table: {error}") from error
+
     def write_json(self, path: str, value: Any) -> str:
         """Write JSON at `path`, replacing what was there; return its URL."""
         return self.write_bytes(path, json.dumps(value, indent=1, sort_keys=True).encode())

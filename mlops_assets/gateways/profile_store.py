@@ -61,13 +61,8 @@ class ProfileStore:
         self, experiment: str, starts: Collection[datetime]
     ) -> dict[int, list[Increment]]:
         """Files of the windows that start at one of `starts` (aware), by version, oldest first."""
-        found: dict[int, list[Increment]] = {}
-        for one in _flushed(self._store, experiment, PROFILES):
-            if one.window in starts:
-                at = self._store.at(one.file.path)
-                increment = Increment(one.window, at, one.file.modified)
-                found.setdefault(one.version, []).append(increment)
-        return {version: in_order(files) for version, files in found.items()}
+        every = _flushed(self._store, experiment, PROFILES)
+        return _by_version(self._store, (one for one in every if one.window in starts))
 
 
 class PredictionStore:
@@ -95,6 +90,13 @@ class PredictionStore:
         found = _increments(self._store, folders, ENDINGS[PREDICTIONS])
         return [increment for increment in found if since <= increment.window < until]
 
+    def all_between(
+        self, experiment: str, *, since: datetime, until: datetime
+    ) -> dict[int, list[Increment]]:
+        """The same of every version and target, by version."""
+        every = _flushed(self._store, experiment, PREDICTIONS)
+        return _by_version(self._store, (one for one in every if since <= one.window < until))
+
 
 def reference_path(experiment: str, version: int) -> str:
     """Where the reference profile of a version stands on the data store."""
@@ -113,6 +115,14 @@ def _flushed(store: DataStore, experiment: str, what: str) -> Iterator[Flushed]:
         start = _window(name.partition("/")[2], ENDINGS[what])
         if version.isdecimal() and start is not None:
             yield Flushed(file, int(version), start)
+
+
+def _by_version(store: DataStore, files: Iterable[Flushed]) -> dict[int, list[Increment]]:
+    found: dict[int, list[Increment]] = {}
+    for one in files:
+        increment = Increment(one.window, store.at(one.file.path), one.file.modified)
+        found.setdefault(one.version, []).append(increment)
+    return {version: in_order(increments) for version, increments in sorted(found.items())}
 
 
 def _folder(experiment: str, what: str, version: int, target: str) -> str:

@@ -1,14 +1,23 @@
 """What the MLflow registry holds, as values."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mlops_assets.gateways.records import Metric
+
 EVALUATED_IN = "mlops.evaluated_in"
 """The tag of a version that names the MLflow run with its evaluation and its bundle."""
 
+HELD_OUT = "mlops.test_"
+"""How the tags of a version begin that say what each metric was on the held-out rows."""
+
 IMPORTANCES = "importances.json"
 """The artifact of such a run with the importance of each column."""
+
+_NUMBER = r"(-?\d[\d.]*(?:e[+-]?\d+)?)"
+_INTERVAL = re.compile(rf"{_NUMBER} \[{_NUMBER}, {_NUMBER}\]")
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,25 @@ class RegisteredModel:
     created_ms: int
     """Unix time, milliseconds. Another model that later gets the same name has another."""
     tags: Mapping[str, str]
+
+
+def held_out_tags(metrics: Mapping[str, Metric]) -> dict[str, str]:
+    """What was measured on the held-out rows, as tags of a version."""
+    return {
+        f"{HELD_OUT}{name}": f"{m.value:.6g} [{m.low:.6g}, {m.high:.6g}]"
+        for name, m in metrics.items()
+    }
+
+
+def held_out(tags: Mapping[str, str]) -> dict[str, Metric]:
+    """The same, from the tags of a version; what somebody else wrote is left out."""
+    found = {}
+    for tag, text in tags.items():
+        read = _INTERVAL.fullmatch(text) if tag.startswith(HELD_OUT) else None
+        if read is not None:
+            value, low, high = map(float, read.groups())
+            found[tag.removeprefix(HELD_OUT)] = Metric(value, low, high)
+    return found
 
 
 def model_from(found: Any) -> RegisteredModel:

@@ -31,10 +31,12 @@ def _every(window: Window, experiments: list[Experiment]) -> dg.Definitions:
     checks = [check for experiment in experiments for check in _checks(experiment)]
     job = dg.define_asset_job(
         names.monitor_job(window),
-        dg.AssetSelection.assets(*map(_profile, experiments)).without_checks()
+        dg.AssetSelection.assets(
+            *(key for experiment in experiments for key in _assets(experiment))
+        ).without_checks()
         | dg.AssetSelection.checks(*checks),
-        description="Collects what the endpoints profiled, and judges it: of every experiment "
-        f"whose windows last a {window}.",
+        description="Collects what the endpoints profiled and logged, and judges it: of every "
+        f"experiment whose windows last a {window}.",
     )
 
     @dg.schedule(
@@ -52,7 +54,7 @@ def _every(window: Window, experiments: list[Experiment]) -> dg.Definitions:
             yield dg.RunRequest(
                 run_key=f"{experiment.name} {tick}",
                 tags={names.EXPERIMENT_TAG: experiment.name},
-                asset_selection=[_profile(experiment)],
+                asset_selection=_assets(experiment),
                 asset_check_keys=_checks(experiment),
             )
 
@@ -63,8 +65,18 @@ def _profile(experiment: Experiment) -> dg.AssetKey:
     return names.asset_key(experiment.name, names.SERVING_PROFILE)
 
 
+def _assets(experiment: Experiment) -> list[dg.AssetKey]:
+    """What is made anew in every window."""
+    made = [names.SERVING_PROFILE]
+    if experiment.monitoring.prediction_log is not None:
+        made += [names.PREDICTION_LOG, names.PERFORMANCE]
+    if experiment.labels is not None:
+        made.append(names.LABELS)
+    return [names.asset_key(experiment.name, name) for name in made]
+
+
 def _checks(experiment: Experiment) -> list[dg.AssetCheckKey]:
-    """The checks of the profile, and those of every endpoint."""
+    """The checks of the profile and of quality, and those of every endpoint."""
     endpoints = [
         names.endpoint_key(experiment.name, kind_of(type(target)))
         for target in experiment.deployment.targets
@@ -73,5 +85,14 @@ def _checks(experiment: Experiment) -> list[dg.AssetCheckKey]:
         dg.AssetCheckKey(_profile(experiment), name)
         for name in (names.PROFILE_IS_FRESH, names.DATA_QUALITY_HOLDS, *DRIFT)
     ]
+    if experiment.monitoring.prediction_log is not None:
+        logged = {
+            names.PERFORMANCE: names.QUALITY_HOLDS,
+            names.PREDICTION_LOG: names.ROWS_HAVE_NOT_DRIFTED,
+        }
+        judged += [
+            dg.AssetCheckKey(names.asset_key(experiment.name, asset), check)
+            for asset, check in logged.items()
+        ]
     asked = (names.ANSWERS_PROBE, names.SERVES_THE_CHAMPION)
     return judged + [dg.AssetCheckKey(key, name) for key in endpoints for name in asked]

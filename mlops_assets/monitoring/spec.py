@@ -1,4 +1,5 @@
-"""The `monitoring` section: profile windows, the prediction log, freshness, quality and drift."""
+"""The `monitoring` section: profile windows, the prediction log, labels, freshness, data quality,
+drift, realised quality and tickets."""
 
 from datetime import timedelta
 from typing import Literal
@@ -6,6 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from mlops_assets.experiment.spec import Spec
+from mlops_assets.features.spec import AnySource
+from mlops_assets.modeling.tasks import MetricName
 from mlops_assets.monitoring.tickets.spec import TicketsSpec
 from mlops_assets.serving.recording import Recording
 
@@ -44,6 +47,10 @@ class DriftSpec(Spec):
     before them."""
     columns: tuple[str, ...] | None = None
     """Columns to judge; by default every feature and the prediction."""
+    rows_auc: float = Field(default=0.6, gt=0.5, lt=1)
+    """Where rows are logged: the area under the curve from which on a classifier tells them from
+    the training's well enough to matter. Two normal columns shifted by a quarter of a standard
+    deviation each give 0.6."""
 
     @model_validator(mode="after")
     def _check_it_can_happen(self) -> "DriftSpec":
@@ -103,8 +110,65 @@ class PredictionLogSpec(Spec):
     """Features to keep beside prediction, time and entity; by default all."""
 
 
+class LabelsSpec(Spec):
+    """Where the true labels of what was predicted are read when they are known."""
+
+    source: AnySource | None = None
+    """A data source; by default the one of `features`."""
+    by: Literal["entity", "request"] = "entity"
+    """What says to which prediction a label belongs: the entity and the time at which its features
+    were true, or the id of the request (`x-request-id`)."""
+    request: str = Field(default="request_id", min_length=1)
+    """By request: the column with its id."""
+    row: str | None = None
+    """By request: the column with the row's place in the request, from 0. Without it labels are
+    those of the first row."""
+    entity: str | None = None
+    """By entity: its column; by default `features.entity`."""
+    event_time: str | None = None
+    """By entity: the column with the time at which the features were true; by default
+    `features.event_time`."""
+    label_time: str | None = None
+    """Column with the time at which the label became known; by default `features.label_time` in the
+    source of `features`, and none in another one."""
+    target: str | None = None
+    """Column with the label; by default `features.target`."""
+    within_hours: float = Field(default=24.0, gt=0, le=24 * 366)
+    """By entity: a label counts for predictions of its entity made at its event time or up to this
+    many hours later, unless a newer event of the entity comes between."""
+
+
+class QualitySpec(Spec):
+    """When realised quality is lower than it was on held-out rows, and when that is an alarm."""
+
+    metric: MetricName | None = None
+    """What is judged; by default what tuning optimised."""
+    margin: float = Field(default=0.0, ge=0)
+    """How much worse than on the held-out rows is still good enough, in the metric's own units."""
+    window: Window = "day"
+    """Length of a window of predictions whose quality is one number; at least `monitoring.window`,
+    and raised to it."""
+    lookback: int = Field(default=31, ge=1, le=366)
+    """How many of these windows labels are awaited for."""
+    min_labels: int = Field(default=100, ge=20)
+    """Labelled predictions from which on a window is judged."""
+    windows: int = Field(default=3, ge=1, le=100)
+    """The newest windows with enough labels that are looked at together."""
+    at_least: int = Field(default=2, ge=1, le=100)
+    """In how many of them quality must be lower."""
+
+    @model_validator(mode="after")
+    def _check_it_can_happen(self) -> "QualitySpec":
+        if self.at_least > self.windows:
+            raise ValueError(
+                f"at_least is {self.at_least}, more than the {self.windows} windows looked at"
+            )
+        return self
+
+
 class MonitoringSpec(Spec):
-    """Profile windows, the prediction log, freshness, quality and drift."""
+    """Profile windows, the prediction log, labels, freshness, data quality, drift, realised quality
+    and tickets."""
 
     window: Window = "hour"
     """Length of one profile window."""
@@ -121,10 +185,27 @@ class MonitoringSpec(Spec):
     prediction_log: PredictionLogSpec | None = None
     """Keep the rows that endpoints score. Off by default: they may hold personal data."""
     tickets: TicketsSpec = Field(default_factory=TicketsSpec)
+    labels: LabelsSpec | None = None
+    """Where labels come from. By default the source of `features`, joined by entity and event time
+    where these are named."""
+    quality: QualitySpec = Field(default_factory=QualitySpec)
+
+    @model_validator(mode="after")
+    def _check_labels_have_rows(self) -> "MonitoringSpec":
+        if self.labels is not None and self.prediction_log is None:
+            raise ValueError(
+                "labels are joined with the prediction log: set prediction_log, or remove labels"
+            )
+        return self
 
     @property
     def window_seconds(self) -> int:
         return WINDOW_SECONDS[self.window]
+
+    @property
+    def quality_window_seconds(self) -> int:
+        """Of the windows whose realised quality is judged: never shorter than those of the log."""
+        return max(self.window_seconds, WINDOW_SECONDS[self.quality.window])
 
     def recording(self, *, profiles_url: str, log_url: str) -> Recording:
         """What an endpoint keeps of its traffic under these rules.

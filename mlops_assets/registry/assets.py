@@ -17,7 +17,7 @@ from mlops_assets.gateways.decisions import (
 )
 from mlops_assets.gateways.model_registry import CHALLENGER, CHAMPION, ModelRegistry
 from mlops_assets.gateways.records import Evaluation, ModelVersion, TrainedModel
-from mlops_assets.gateways.registered import EVALUATED_IN, RegistryVersion
+from mlops_assets.gateways.registered import EVALUATED_IN, RegistryVersion, held_out_tags
 from mlops_assets.registry import checks, promotion, record
 from mlops_assets.registry.approval import NO_CHAMPION
 from mlops_assets.registry.freeze import Frozen, frozen
@@ -141,10 +141,7 @@ def _lineage(
         "mlops.bundle_digest": trained.bundle_digest,
         "mlops.code_version": trained.code_version,
         COMPARED_WITH: NO_CHAMPION if compared is None else str(compared.version),
-        **{
-            f"mlops.test_{name}": f"{m.value:.6g} [{m.low:.6g}, {m.high:.6g}]"
-            for name, m in evaluation.metrics.items()
-        },
+        **held_out_tags(evaluation.metrics),
         **{f"mlops.gate.{name}": v.reason for name, v in judged.verdicts.items()},
     }
 

@@ -20,7 +20,9 @@ TABLES = {
 }
 """Folders of tables by digest, and the tag of a version that holds the digest of its own."""
 DATA_ASSETS = ("source", "features", "training_set")
-OF_VERSIONS = re.compile(r"/(?:profiles|predictions|reference_profiles|serving_profiles)/(\d+)[/.]")
+OF_VERSIONS = re.compile(
+    r"/(?:profiles|predictions|reference_profiles|serving_profiles|performance)/(\d+)[/.]"
+)
 LATEST = "/latest.json"
 
 
@@ -83,13 +85,14 @@ def _of_versions(
     usage: Usage,
     now: datetime,
 ) -> tuple[list[File], set[File]]:
-    """The merged profiles of versions, which go by their age; and of all that was written for a
-    version what goes with it, or is of a window long past."""
+    """What was made of the traffic of versions, which goes by its age; and of all that was written
+    for a version what goes with it, or is of a window long past."""
     name, policy = experiment.name, experiment.registry.retention
     windows = [
         Window(_file(one.file, now), one.version, one.window) for one in flushed(store, name)
     ]
     merged = _files(store, f"{name}/serving_profiles", now)
+    merged += _files(store, f"{name}/performance", now)
     made = [*_files(store, f"{name}/reference_profiles", now), *merged]
     seen = {one.version for one in windows} | {version_of(one.path) or 0 for one in made}
     removed = frozenset(one.version for one in go)

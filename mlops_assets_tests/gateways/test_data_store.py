@@ -32,6 +32,7 @@ class DataStoreContract:
         url = store.write_table("churn/snapshots/1.parquet", FRAME)
         pd.testing.assert_frame_equal(store.read_table(url), FRAME)
         assert list(store.read_table(url, columns=["b"])) == ["b"]
+        assert store.table_columns(url) == list(FRAME)
 
     def test_a_table_that_is_there_is_not_written_again(self, store):
         url = store.write_table("t.parquet", FRAME)
@@ -87,8 +88,9 @@ class DataStoreContract:
 
     def test_a_file_that_is_no_table_is_named(self, store):
         url = store.write_bytes("t.parquet", b"nonsense")
-        with pytest.raises(DataStoreError, match=r"t\.parquet cannot be read as a table"):
-            store.read_table(url)
+        for reader in (store.read_table, store.table_columns):
+            with pytest.raises(DataStoreError, match=r"t\.parquet cannot be read as a table"):
+                reader(url)
 
     def test_a_column_that_is_not_there_is_named(self, store):
         url = store.write_table("t.parquet", FRAME)

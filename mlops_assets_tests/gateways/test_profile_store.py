@@ -91,3 +91,14 @@ def test_the_prediction_log_is_found_by_version_target_and_windows(tmp_path):
     assert [i.window for i in found] == [at(9), at(10)]
     assert [i.url.rsplit("/", 1)[1] for i in found] == ["2.parquet", "3.parquet"]
     assert store.increments("churn", 4, ["local"], since=at(0), until=at(23)) == []
+
+
+def test_the_log_of_every_version_and_target_is_found_between_two_times(tmp_path):
+    data = DataStore(str(tmp_path), {})
+    for place in ("1/local/20260503T080000Z/a", "2/local/20260503T090000Z/b"):
+        data.write_bytes(f"churn/predictions/{place}.parquet", b"rows")
+    for place in ("2/kubernetes/20260503T090000Z/c", "2/local/20260503T100000Z/d"):
+        data.write_bytes(f"churn/predictions/{place}.parquet", b"rows")
+    found = PredictionStore(data).all_between("churn", since=at(8), until=at(10))
+    names = {version: [i.url.rsplit("/", 1)[1] for i in files] for version, files in found.items()}
+    assert names == {1: ["a.parquet"], 2: ["c.parquet", "b.parquet"]}

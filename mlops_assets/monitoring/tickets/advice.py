@@ -75,6 +75,10 @@ ADVICE: Mapping[str, Advice] = {
         "warning", "monitoring",
         "With stable inputs suspect the deployment; with drifted inputs it is their consequence.",
     ),
+    names.ROWS_HAVE_NOT_DRIFTED: Advice(
+        "warning", "monitoring",
+        "Look at the columns it names together: each alone may look as in training.",
+    ),
     names.QUALITY_HOLDS: Advice(
         "error", "monitoring",
         "Compare with the drift of the inputs; retrain, or roll back to the version before.",
@@ -118,6 +122,7 @@ FOLLOWS: Mapping[str, tuple[str, ...]] = {
     names.DATA_QUALITY_HOLDS: (names.ANSWERS_PROBE,),
     names.HAS_NOT_DRIFTED: (names.ANSWERS_PROBE,),
     names.PREDICTIONS_HAVE_NOT_DRIFTED: (names.ANSWERS_PROBE,),
+    names.ROWS_HAVE_NOT_DRIFTED: (names.ANSWERS_PROBE,),
     names.QUALITY_HOLDS: (names.ANSWERS_PROBE,),
 }
 """By cause, what explains it while that holds, too."""
