@@ -13,29 +13,9 @@ from click.testing import CliRunner
 from mlops_assets.cli import cli
 from mlops_assets.commands.live import observe
 from mlops_assets.experiment import loader
-from mlops_assets_tests.commands.project import CHURN, Project
+from mlops_assets_tests.commands.project import CHURN, SMALL, Project
 
 pytestmark = pytest.mark.pipeline
-
-CSV = """\
-name: small
-description: A small table.
-owner: ml@example.org
-task: binary_classification
-features:
-  source: {kind: csv, path: ../data.csv}
-  target: left
-  split: {folds: 3}
-tuning:
-  n_trials: 2
-  search_space:
-    C: {type: float, low: 0.01, high: 10, log: true}
-training:
-  estimator: sklearn.linear_model.LogisticRegression
-  bootstrap: 100
-deployment:
-  targets: [{kind: local}]
-"""
 
 
 def data(rows=120) -> pd.DataFrame:
@@ -48,7 +28,7 @@ def data(rows=120) -> pd.DataFrame:
 @pytest.fixture
 def project(tmp_path) -> Project:
     found = Project(tmp_path)
-    found.write(CSV, "small.yaml")
+    found.write(SMALL, "small.yaml")
     data().to_csv(tmp_path / "data.csv", index=False)
     return found
 
@@ -128,24 +108,24 @@ def test_data_that_cannot_be_used(project, run, change, said):
     ids=["estimator", "bounds", "metric", "key", "parameter"],
 )
 def test_a_yaml_that_cannot_be_meant(project, run, old, new, said):
-    assert old in CSV
-    project.write(CSV.replace(old, new, 1), "small.yaml")
+    assert old in SMALL
+    project.write(SMALL.replace(old, new, 1), "small.yaml")
     refused(run("small"), project, *said)
     refused(run("configs/small.yaml"), project, *said)
     assert sorted(p.name for p in project.root.iterdir()) == ["configs", "data.csv"]
 
 
 def test_two_experiments_of_one_name(project, run):
-    project.write(CSV, "twin.yaml")
+    project.write(SMALL, "twin.yaml")
     outside = project.root / "elsewhere.yaml"
-    outside.write_text(CSV.replace("../data.csv", "data.csv"))
+    outside.write_text(SMALL.replace("../data.csv", "data.csv"))
     for asked in ("small", "configs/twin.yaml", "elsewhere.yaml"):
         refused(run(asked), project, "'small' is already the name in configs/small.yaml")
 
 
 def test_a_file_outside_the_configs_folder_runs_with_its_own_paths(project, run):
     outside = project.root / "elsewhere.yaml"
-    text = CSV.replace("../data.csv", "data.csv").replace("name: small", "name: outside")
+    text = SMALL.replace("../data.csv", "data.csv").replace("name: small", "name: outside")
     outside.write_text(text)
     project.write("name: [", "broken.yaml")
     result = run("elsewhere.yaml", "--no-deploy")
@@ -167,7 +147,7 @@ def test_a_registry_that_does_not_answer(project, run):
 
 def test_a_port_that_is_taken(project, run):
     with taken_port() as port:
-        project.write(CSV.replace("kind: local", f"kind: local, port: {port}"), "small.yaml")
+        project.write(SMALL.replace("kind: local", f"kind: local, port: {port}"), "small.yaml")
         result = run("small")
     assert result.exit_code == 1, result.output
     assert f"{port}" in result.output
@@ -183,7 +163,7 @@ def test_a_port_that_is_taken(project, run):
 
 def test_manual_promotion_explains_itself_and_deploys_what_was_approved(project, run):
     manual = "registry: {promotion: {approval: manual, required: [limitations]}}\ndeployment:"
-    project.write(CSV.replace("deployment:", manual), "small.yaml")
+    project.write(SMALL.replace("deployment:", manual), "small.yaml")
     nothing = run("small", "--deploy-only")
     assert nothing.exit_code == 1
     assert "small has no champion to deploy" in nothing.output
@@ -240,5 +220,5 @@ def tiny_disk(folder, *, kilobytes):
 def test_the_examples_here_are_right(tmp_path):
     project = Project(tmp_path)
     project.write(CHURN)
-    project.write(CSV, "small.yaml")
+    project.write(SMALL, "small.yaml")
     assert "is right" in project.mlops("check")

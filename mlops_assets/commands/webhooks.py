@@ -73,7 +73,7 @@ def _serve(settings: "Settings", host: str, port: int) -> None:
 
 
 def leave(instance: "dg.DagsterInstance", mark: str) -> None:
-    """Wake the registry sensor: the mark stands in Dagster\'s own storage, for every host."""
+    """Wake the registry sensor: the mark stands in Dagster's own storage, for every host."""
     from mlops_assets.registry import waking
 
     instance.daemon_cursor_storage.set_cursor_values({waking.KEY: mark})

@@ -17,9 +17,10 @@ from mlops_assets.modeling.figures import as_markdown
 from mlops_assets.monitoring import comparison, data_quality, drift, freshness, plots, rejections
 from mlops_assets.monitoring.comparison import Compared, Judged
 from mlops_assets.monitoring.drift import ColumnAlarm
-from mlops_assets.monitoring.expectations import OUTPUTS
+from mlops_assets.monitoring.profiles import Reader
 from mlops_assets.monitoring.resources import TOLD, told_before
 from mlops_assets.monitoring.spec import DriftSpec, MonitoringSpec
+from mlops_assets.serving.scorer import OUTPUTS
 
 DRIFT = {
     names.HAS_NOT_DRIFTED: "inputs",
@@ -89,6 +90,7 @@ def _checks(experiment: Experiment, ask: Ask) -> dg.AssetChecksDefinition:
         target_context: dg.ResourceParam[Any],
     ) -> Iterator[dg.AssetCheckResult]:
         asked = {check.name for check in context.selected_asset_check_keys}
+        reader = Reader(data_store)
         told: Sequence[Telemetry] = ()
         if asked & {names.PROFILE_IS_FRESH, names.DATA_QUALITY_HOLDS}:
             told = ask(experiment, serving_profile.version, target_context)
@@ -97,13 +99,13 @@ def _checks(experiment: Experiment, ask: Ask) -> dg.AssetChecksDefinition:
             yield _freshness(serving_profile, told, before, spec, key)
         if names.DATA_QUALITY_HOLDS in asked:
             before = told_before(context.instance, dg.AssetCheckKey(key, names.DATA_QUALITY_HOLDS))
-            judged = data_quality.judge(experiment, serving_profile, data_store)
+            judged = data_quality.judge(experiment, serving_profile, reader)
             rejected = rejections.judge(told, before, spec.data_quality)
             yield _quality(judged, rejected, telemetry.latest(told, before), key)
         wanted = {name: what for name, what in DRIFT.items() if name in asked}
         if not wanted:
             return
-        compared = comparison.compare(experiment, serving_profile, data_store)
+        compared = comparison.compare(experiment, serving_profile, reader)
         for name, what in wanted.items():
             yield _drift(name, what, compared, spec.drift, key)
 
@@ -130,7 +132,8 @@ def _freshness(
         severity=error if verdict.is_a_fault else warning,
         description=verdict.reason,
         metadata={
-            "newest_window": profile.last or "none",
+            "value": profile.last or "none",
+            "threshold": f"{spec.max_age_windows} windows of a {spec.window}",
             "finding": verdict.finding,
             "targets": dg.MetadataValue.table([dg.TableRecord(each) for each in targets]),
             "unreadable_files": len(profile.unreadable),
@@ -214,7 +217,8 @@ def _drift(
             "windows": len(windows),
             "compared_with": spec.against,
             "drifted_columns": len(alarming),
-            "largest_distance": max(alarm.newest.jensen_shannon for alarm in alarms),
+            "value": max(alarm.newest.jensen_shannon for alarm in alarms),
+            "threshold": spec.effect,
             "columns": dg.MetadataValue.table([_record(alarm) for alarm in alarms]),
             "pictures": dg.MetadataValue.md(as_markdown(pictures)),
         },

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops_assets.experiment.model import Experiment
-from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.profile_store import importances_path, reference_path
 from mlops_assets.gateways.records import ProfiledWindow, ServingProfile
-from mlops_assets.monitoring import distributions, profiles
+from mlops_assets.monitoring import distributions
 from mlops_assets.monitoring.distributions import Distributions
+from mlops_assets.monitoring.profiles import Reader
 from mlops_assets.monitoring.spec import EARLIER, Against, DriftSpec
 from mlops_assets.monitoring.windows import judged, same_hours
 
@@ -49,44 +49,42 @@ class Compared:
     """Why there is no window, or none more."""
 
 
-def compare(experiment: Experiment, profile: ServingProfile, store: DataStore) -> Compared:
+def compare(experiment: Experiment, profile: ServingProfile, reader: Reader) -> Compared:
     """Read the windows that count, and what they are compared with."""
-    spec = experiment.monitoring.drift
-    windows = tuple(_windows(experiment, profile, store))
+    spec, store = experiment.monitoring.drift, reader.store
+    windows = tuple(_windows(experiment, profile, reader))
     path = importances_path(experiment.name, profile.version)
     importances = store.read_json(store.at(path)) if store.exists(path) else {}
     return Compared(profile.version, windows, importances, _note(profile, spec, windows))
 
 
-def _windows(experiment: Experiment, profile: ServingProfile, store: DataStore) -> Iterator[Judged]:
+def _windows(experiment: Experiment, profile: ServingProfile, reader: Reader) -> Iterator[Judged]:
     spec = experiment.monitoring.drift
     chained = spec.against == "previous"
     units = judged(profile.windows, min_rows=spec.min_rows, most=spec.windows + chained)
     trained: Any = None
     if units and spec.against == "training":
-        url = store.at(reference_path(experiment.name, profile.version))
-        trained = profiles.deserialize(store.read_bytes(url))
+        path = reference_path(experiment.name, profile.version)
+        trained = reader.view([reader.store.at(path)])
     for number, unit in enumerate(units):
         others: tuple[ProfiledWindow, ...] = ()
         if chained:
             others = units[number - 1] if number else ()
         elif earlier := EARLIER.get(spec.against):
             others = same_hours(unit, profile.before, earlier)
-        reference = trained or view(store, others)
+        reference = trained or _view(reader, others)
         if reference is None or (others and _rows(others) < spec.min_rows):
             continue
         yield Judged(
             unit[0].start,
             _rows(unit),
-            distributions.compare(reference, view(store, unit)),
+            distributions.compare(reference, _view(reader, unit)),
             all(other.version == profile.version for other in others),
         )
 
 
-def view(store: DataStore, windows: Iterable[ProfiledWindow]) -> Any:
-    """All rows of these windows; None when there are none."""
-    found = [profiles.deserialize(store.read_bytes(window.url)) for window in windows]
-    return profiles.merge(found) if found else None
+def _view(reader: Reader, windows: Iterable[ProfiledWindow]) -> Any:
+    return reader.view(window.url for window in windows)
 
 
 def _rows(windows: Iterable[ProfiledWindow]) -> int:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlops_assets.experiment.model import Experiment
-from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.profile_store import reference_path
 from mlops_assets.gateways.records import ServingProfile
-from mlops_assets.monitoring import comparison, expectations, profiles, summaries, violations
+from mlops_assets.monitoring import expectations, summaries, violations
+from mlops_assets.monitoring.profiles import Reader
 from mlops_assets.monitoring.violations import Alarm
 from mlops_assets.monitoring.windows import judged
 
@@ -27,7 +27,7 @@ class Quality:
     reason: str
 
 
-def judge(experiment: Experiment, profile: ServingProfile, store: DataStore) -> Quality:
+def judge(experiment: Experiment, profile: ServingProfile, reader: Reader) -> Quality:
     """Hold the newest windows to what is expected of them."""
     monitoring = experiment.monitoring
     spec, rules = monitoring.data_quality, monitoring.drift
@@ -38,12 +38,14 @@ def judge(experiment: Experiment, profile: ServingProfile, store: DataStore) -> 
             "(monitoring.drift.min_rows)"
         )
         return Quality(profile.version, 0, 0, (), passed=True, reason=said)
-    url = store.at(reference_path(experiment.name, profile.version))
-    trained = summaries.summarize(profiles.deserialize(store.read_bytes(url)))
+    url = reader.store.at(reference_path(experiment.name, profile.version))
+    trained = summaries.summarize(reader.view([url]))
     wrong = expectations.problems(trained, monitoring.expectations, profile.version)
     expected = expectations.derive(trained, monitoring.expectations, spec)
     found = [
-        violations.judge(expected, summaries.summarize(comparison.view(store, unit)), spec)
+        violations.judge(
+            expected, summaries.summarize(reader.view(window.url for window in unit)), spec
+        )
         for unit in units
     ]
     alarms = violations.over_windows(found, rules)

@@ -9,8 +9,8 @@ from statistics import NormalDist
 from mlops_assets.monitoring.spec import ColumnExpectation, DataQualitySpec
 from mlops_assets.monitoring.summaries import WORD_LENGTH, Summary
 from mlops_assets.serving.contents import label
+from mlops_assets.serving.scorer import OUTPUTS
 
-OUTPUTS = ("prediction", "probability")
 TESTS = 6
 """Shares that are tested of a column, at most."""
 

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from mlops_assets.gateways.data_store import DataStore
+
 
 def prepare() -> None:
     """Make whylogs work, before its first import: it reports usage unless told otherwise, and uses
@@ -49,6 +51,28 @@ def merge(views: Iterable[Any]) -> Any:
     if merged is None:
         raise ValueError("there is no profile to merge")
     return merged
+
+
+class Reader:
+    """The profiles of a store, each read once however many ask for it.
+
+    Attributes:
+        store: where they are.
+    """
+
+    def __init__(self, store: DataStore) -> None:
+        self.store = store
+        self._read: dict[str, Any] = {}
+
+    def view(self, urls: Iterable[str]) -> Any:
+        """All rows of these profiles; None when there are none."""
+        found = [self._one(url) for url in urls]
+        return merge(found) if found else None
+
+    def _one(self, url: str) -> Any:
+        if url not in self._read:
+            self._read[url] = deserialize(self.store.read_bytes(url))
+        return self._read[url]
 
 
 def rows(view: Any) -> int:

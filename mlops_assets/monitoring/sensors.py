@@ -120,7 +120,7 @@ class _Office:
         first, count = desk.turn % len(every), min(MOST_CHECKED, len(every))
         turn = [every[(first + i) % len(every)] for i in range(count)]
         keys = [key for name in turn for key in self._checks.get(name, ())]
-        seen = found.of_checks(instance, keys, self._experiments) if keys else {}
+        seen = found.of_checks(instance, keys) if keys else {}
         ended, after = found.of_runs(instance, books, self._assets, after=desk.runs_after, now=now)
         for name, observations in ended.items():
             seen.setdefault(name, {}).update(observations)

@@ -8,13 +8,13 @@ from typing import Literal
 
 from mlops_assets.monitoring.expectations import (
     NONE,
-    OUTPUTS,
     Allowed,
     Expectation,
     confidence,
 )
 from mlops_assets.monitoring.spec import DataQualitySpec, DriftSpec
 from mlops_assets.monitoring.summaries import Summary
+from mlops_assets.serving.scorer import OUTPUTS
 
 Kind = Literal[
     "absent column", "unknown column", "type", "missing", "new category", "below range",

@@ -51,6 +51,27 @@ monitoring:
   drift: {effect: 0.25, windows: 1, at_least: 1}
 """
 
+SMALL = """\
+name: small
+description: A small table.
+owner: ml@example.org
+task: binary_classification
+features:
+  source: {kind: csv, path: ../data.csv}
+  target: left
+  split: {folds: 3}
+tuning:
+  n_trials: 2
+  search_space:
+    C: {type: float, low: 0.01, high: 10, log: true}
+training:
+  estimator: sklearn.linear_model.LogisticRegression
+  bootstrap: 100
+deployment:
+  targets: [{kind: local}]
+"""
+"""Of a table beside `configs/`, with a model that is fitted in no time."""
+
 
 @dataclass(frozen=True)
 class Project:

@@ -11,7 +11,7 @@ from mlops_assets.cli import cli
 from mlops_assets.gateways.decisions import OVERRIDDEN, ROLLED_BACK
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets_tests.commands.project import CHURN, Project
-from mlops_assets_tests.registry.deciding import HookedStore, World, experiment
+from mlops_assets_tests.registry.deciding import World, experiment, stored
 
 MANUAL = """registry:
   card: {intended_use: Letters to customers., limitations: New customers.}
@@ -27,13 +27,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def world(model_registry: ModelRegistry) -> World:
-    registry = HookedStore(model_registry.tracking_uri, model_registry._artifacts_url)
-
-    def run() -> str:
-        made = registry.client.create_run(registry.experiment_id("churn"))
-        return str(made.info.run_id)
-
-    return World(registry, experiment(), run=run)
+    return stored(model_registry, experiment())
 
 
 @pytest.fixture

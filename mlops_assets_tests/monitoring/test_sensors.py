@@ -140,7 +140,8 @@ class TestTickets:
         self, daemon: Daemon, server: Server
     ) -> None:
         assert daemon.tick().startswith("0 tickets are open")
-        daemon.report(PROFILE, names.HAS_NOT_DRIFTED, passed=False, largest_distance=0.314159)
+        measured = {"value": 0.314159, "threshold": 0.15}
+        daemon.report(PROFILE, names.HAS_NOT_DRIFTED, passed=False, **measured)
         for _ in range(3):
             said = daemon.tick()
         assert "churn#1 serving_profile/has_not_drifted (warning) since" in said

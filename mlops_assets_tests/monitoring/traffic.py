@@ -14,6 +14,7 @@ from mlops_assets.gateways.profile_store import reference_path
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.graph import build_all
 from mlops_assets.monitoring import assets, checks, comparison, drift, windows
+from mlops_assets.monitoring.profiles import Reader
 from mlops_assets.serving.contents import Contents
 from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.recording import STAMP
@@ -99,7 +100,7 @@ class Traffic:
 
     def drifted(self):
         """Columns that drifted in the newest window."""
-        compared = comparison.compare(self.experiment, self.lately(), self.store)
+        compared = comparison.compare(self.experiment, self.lately(), Reader(self.store))
         verdicts = drift.judge(compared.windows[-1].columns, self.experiment.monitoring.drift)
         return [verdict.column for verdict in verdicts if verdict.drifted]
 

@@ -161,3 +161,14 @@ class World:
         model = self.registry.model("churn")
         found = model and champions.crowned(model)
         return found.version if found else None
+
+
+def stored(registry: ModelRegistry, experiment: Experiment) -> World:
+    """The world of an experiment over a real store, each of whose versions has a run there."""
+    hooked = HookedStore(registry.tracking_uri, registry._artifacts_url)
+
+    def run() -> str:
+        made = hooked.client.create_run(hooked.experiment_id(experiment.name))
+        return str(made.info.run_id)
+
+    return World(hooked, experiment, run=run)

@@ -16,18 +16,12 @@ from mlops_assets.gateways.decisions import (
     ROLLED_BACK,
 )
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
-from mlops_assets_tests.registry.deciding import NOW, YEAR_END, HookedStore, World, experiment
+from mlops_assets_tests.registry.deciding import NOW, YEAR_END, World, experiment, stored
 
 
 @pytest.fixture
 def world(model_registry: ModelRegistry) -> World:
-    registry = HookedStore(model_registry.tracking_uri, model_registry._artifacts_url)
-
-    def run() -> str:
-        made = registry.client.create_run(registry.experiment_id("churn"))
-        return str(made.info.run_id)
-
-    return World(registry, experiment(approval="manual"), run=run)
+    return stored(model_registry, experiment(approval="manual"))
 
 
 def text(world: World, number: int) -> str:

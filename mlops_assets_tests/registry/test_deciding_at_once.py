@@ -31,6 +31,17 @@ def world() -> World:
     return World(HookedMemory(), experiment())
 
 
+def look_that_ends(world: World, after: int, *, writes: int) -> None:
+    """A look that is killed after so many writes, of all that it makes."""
+    world.registry.ends_after = len(world.registry.written) + after
+    if after < writes:
+        with pytest.raises(KilledError):
+            world.look()
+    else:
+        world.look()
+    world.registry.ends_after = None
+
+
 @pytest.mark.parametrize("kind", ["memory", "real"])
 def test_the_registry_in_memory_is_as_the_real_one(
     kind: str, model_registry: ModelRegistry
@@ -63,13 +74,7 @@ def test_whatever_ends_a_decision_the_next_look_finishes_it(world: World, after:
     number = world.version("waiting", compared=str(champion), **{FROZEN_UNTIL: "x"})
     world.look()
     world.now = datetime(2027, 1, 4, 9, tzinfo=UTC)
-    world.registry.ends_after = len(world.registry.written) + after
-    if after < 9:
-        with pytest.raises(KilledError):
-            world.look()
-    else:
-        world.look()
-    world.registry.ends_after = None
+    look_that_ends(world, after, writes=9)
     world.look()
     world.now += champions.UNDER_WAY
     world.look()
@@ -84,13 +89,7 @@ def test_whatever_ends_an_approval_the_next_look_finishes_it(world: World, after
     world.experiment = experiment(approval="manual")
     number = world.version("waiting")
     world.person(number, by="ann", approve="good")
-    world.registry.ends_after = len(world.registry.written) + after
-    if after < 13:
-        with pytest.raises(KilledError):
-            world.look()
-    else:
-        world.look()
-    world.registry.ends_after = None
+    look_that_ends(world, after, writes=13)
     world.look()
     assert (world.alias, world.by_decision) == (number, number)
     assert (world.decision(number).outcome, world.decision(number).by) == ("promoted", "ann")

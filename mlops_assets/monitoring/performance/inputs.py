@@ -10,8 +10,8 @@ from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.profile_store import ProfileStore, reference_path
 from mlops_assets.monitoring import distributions, drift, profiles, windows
 from mlops_assets.monitoring.performance.verdict import Inputs
-from mlops_assets.serving.contents import PREDICTION, PROBABILITY
 from mlops_assets.serving.recording import window_start
+from mlops_assets.serving.scorer import OUTPUTS
 
 
 def compare(
@@ -40,13 +40,10 @@ def compare(
     rows = sum(window.rows for window in found)
     if rows < spec.drift.min_rows or not store.exists(path):
         return Inputs(0, ())
-    reference = profiles.deserialize(store.read_bytes(store.at(path)))
-    views = [profiles.deserialize(store.read_bytes(window.url)) for window in found]
-    columns = [
-        column
-        for column in distributions.compare(reference, profiles.merge(views))
-        if column.column not in (PREDICTION, PROBABILITY)
-    ]
+    reader = profiles.Reader(store)
+    reference, current = reader.view([store.at(path)]), reader.view(each.url for each in found)
+    compared = distributions.compare(reference, current)
+    columns = [column for column in compared if column.column not in OUTPUTS]
     drifted = [column for column in drift.judge(columns, spec.drift) if column.drifted]
     drifted.sort(key=lambda column: -column.jensen_shannon)
     return Inputs(rows, tuple(column.column for column in drifted))

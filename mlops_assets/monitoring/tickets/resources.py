@@ -11,7 +11,6 @@ from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from mlops_assets import vocabulary as names
-from mlops_assets.experiment.model import Experiment
 from mlops_assets.monitoring.tickets.advice import RUNS, SCHEDULES, SENSORS, advice_of
 from mlops_assets.monitoring.tickets.book import Book
 from mlops_assets.monitoring.tickets.findings import Finding, Observation, Passed
@@ -33,11 +32,7 @@ def cause_of(key: dg.AssetCheckKey) -> str:
     return "/".join((*key.asset_key.path[1:], key.name))
 
 
-def of_checks(
-    instance: dg.DagsterInstance,
-    keys: Iterable[dg.AssetCheckKey],
-    experiments: Mapping[str, Experiment],
-) -> Found:
+def of_checks(instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey]) -> Found:
     """What these checks said last. One that is being evaluated says nothing."""
     store, found, asked = instance.event_log_storage, Found(), frozenset(keys)
     for key, record in store.get_latest_asset_check_execution_by_key([*asked]).items():
@@ -50,41 +45,27 @@ def of_checks(
         at = record.event.timestamp
         observation: Observation = Passed(at)
         if not said.passed:
-            observation = _failing(key, said, at, experiments[experiment])
+            observation = _failing(key, said, at)
         found.setdefault(experiment, {})[cause] = observation
     return found
 
 
-def _failing(key: dg.AssetCheckKey, said: Any, at: float, experiment: Experiment) -> Finding:
+def _failing(key: dg.AssetCheckKey, said: Any, at: float) -> Finding:
+    """With what was measured and what is allowed, where its metadata says so as `value` and
+    `threshold`."""
     cause, asset = cause_of(key), "/".join(key.asset_key.path)
     shown = {name: value.value for name, value in said.metadata.items()}
-    value, threshold = measured(key.name, shown, experiment)
     return Finding(
         cause=cause,
         severity=advice_of(cause).severity,
         words=said.description or "without a reason",
         at=at,
         since=at,
-        value=value,
-        threshold=threshold,
+        value=_shown(shown.get("value")),
+        threshold=_shown(shown.get("threshold")),
         asset=asset,
         page=f"/assets/{asset}?view=checks&checkDetail={key.name}",
     )
-
-
-def measured(check: str, metadata: Mapping[str, Any], experiment: Experiment) -> tuple[str, str]:
-    """What a check measured and what is allowed, where it says so: in its metadata `value` and
-    `threshold`, or by keys of its own."""
-    monitoring = experiment.monitoring
-    own: dict[str, tuple[str, str]] = {
-        names.PROFILE_IS_FRESH: (
-            "newest_window", f"{monitoring.max_age_windows} windows of a {monitoring.window}",
-        ),
-        names.HAS_NOT_DRIFTED: ("largest_distance", f"{monitoring.drift.effect:g}"),
-        names.PREDICTIONS_HAVE_NOT_DRIFTED: ("largest_distance", f"{monitoring.drift.effect:g}"),
-    }  # fmt: skip
-    key, allowed = own.get(check, ("value", ""))
-    return _shown(metadata.get(key)), _shown(metadata.get("threshold")) or allowed
 
 
 def _shown(value: Any) -> str:
