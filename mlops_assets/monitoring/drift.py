@@ -96,8 +96,8 @@ def over_windows(
     spec: DriftSpec,
     importances: Mapping[str, float] | None = None,
 ) -> tuple[ColumnAlarm, ...]:
-    """Every column of the newest window: those that alarm first, and in each group those that may
-    hurt most.
+    """Every column of the newest window: those that alarm first, then those that drifted in some
+    window, and in each group those that may hurt most.
 
     Args:
         windows: oldest first; at least one.
@@ -123,11 +123,15 @@ def over_windows(
                 len(drifted) >= spec.at_least,
             )
         )
-    return tuple(
-        sorted(
-            alarms,
-            key=lambda a: (not a.alarming, -a.likely_effect, -a.newest.jensen_shannon),
-        )
+    return tuple(sorted(alarms, key=_rank))
+
+
+def _rank(alarm: ColumnAlarm) -> tuple[bool, bool, float, float]:
+    return (
+        not alarm.alarming,
+        not alarm.times,
+        -alarm.likely_effect,
+        -alarm.newest.jensen_shannon,
     )
 
 

@@ -264,6 +264,8 @@ def test_columns_are_ranked_by_what_quality_may_suffer():
     spec = DriftSpec(windows=1, at_least=1)
     known = drift.over_windows([window], spec, {"vital": 0.1, "noisy": 0.001, "calm": 0.5})
     assert [alarm.newest.column for alarm in known] == ["vital", "noisy", "calm"]
+    patient = drift.over_windows([window], DriftSpec(), {"vital": 0.1, "noisy": 0.001, "calm": 0.5})
+    assert [alarm.newest.column for alarm in patient] == ["vital", "noisy", "calm"], "no alarm yet"
     unknown = drift.over_windows([window], spec)
     assert [alarm.newest.column for alarm in unknown] == ["noisy", "vital", "calm"]
 
