@@ -11,7 +11,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 STAGES = ("features", "tuning", "training", "registry", "deployment", "monitoring")
 DAGSTER_FILES = {
-    "assets", "checks", "sensors", "schedules", "definitions", "graph", "resources", "vocabulary",
+    "assets", "checks", "sensors", "schedules", "definitions", "graph", "launcher", "resources",
+    "vocabulary",
 }  # fmt: skip
 
 SERVING_FORMATS = (
@@ -77,10 +78,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "graph": ("vocabulary", "experiment", *STAGES),
     "definitions": ("graph", "resources", "settings", "experiment.loader"),
+    # How runs are started, whatever they run.
+    "forking": (),
+    "launcher": ("forking",),
     # People's side of the platform: it may see everything but the inside of the endpoint.
     "commands": (
-        "commands", "definitions", "graph", "resources", "settings", "vocabulary", "experiment",
-        "gateways", "modeling", *STAGES, *SERVING_FORMATS,
+        "commands", "definitions", "graph", "launcher", "resources", "settings", "vocabulary",
+        "experiment", "gateways", "modeling", *STAGES, *SERVING_FORMATS,
     ),
     "cli": ("commands", "settings"),
 }  # fmt: skip

@@ -1,12 +1,14 @@
 """Runs a job of one experiment in this process, on the instance the UI shows, and says how it
 ended. Knows nothing of what the job makes."""
 
+import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.commands.instance import STARTED_BY, STARTED_BY_TAG, free_pools
+from mlops_assets.launcher import Worker
 from mlops_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ def execute(
             run_id=run_id,
             run_config=config,
             raise_on_error=False,
-            tags={STARTED_BY_TAG: STARTED_BY},
+            tags={STARTED_BY_TAG: STARTED_BY, **Worker.of(os.getpid()).tag()},
         )
         return _judged(run_id, result.success, result.all_events)
     finally:

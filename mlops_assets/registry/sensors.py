@@ -20,6 +20,9 @@ from mlops_assets.registry.looking import Attempt, Look
 from mlops_assets.registry.waking import Looked
 
 INTERVAL_SECONDS = 15
+"""After which a change is seen at the latest."""
+PAUSE_SECONDS = INTERVAL_SECONDS - 5
+"""Between two looks at least. Dagster's daemon sees every 5 s which sensors are due."""
 FROM_THE_MODEL_ON = (
     names.TRAINED_MODEL,
     names.EVALUATION,
@@ -48,7 +51,7 @@ def build(
     @dg.sensor(
         name=names.REGISTRY_SENSOR,
         jobs=list(jobs),
-        minimum_interval_seconds=waking.TICK_SECONDS if webhooks else INTERVAL_SECONDS,
+        minimum_interval_seconds=waking.TICK_SECONDS if webhooks else PAUSE_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts `<experiment>__deploy` when the alias `champion` points at another "
         "version than the one last deployed; has versions that were registered outside Dagster "
@@ -65,7 +68,7 @@ def build(
         # Read before the look: a mark that is left during it is for the next one.
         mark = _mark(context.instance) if webhooks else ""
         if webhooks and not waking.is_due(
-            _looked(context.cursor), mark, now=now, interval=INTERVAL_SECONDS
+            _looked(context.cursor), mark, now=now, interval=PAUSE_SECONDS
         ):
             return dg.SkipReason("no webhook came, and the last look was a moment ago")
         try:

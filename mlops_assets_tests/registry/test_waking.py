@@ -82,9 +82,9 @@ def test_a_webhook_wakes_it_once(daemon: Daemon, registry: Registry) -> None:
 
 def test_a_lost_webhook_costs_only_the_usual_time(daemon: Daemon, registry: Registry) -> None:
     registry.set_alias("churn", CHAMPION, 2)
-    age(daemon, sensors.INTERVAL_SECONDS - 2)
+    age(daemon, sensors.PAUSE_SECONDS - 2)
     assert daemon.asked() == []
-    age(daemon, sensors.INTERVAL_SECONDS)
+    age(daemon, sensors.PAUSE_SECONDS)
     assert daemon.asked() == [("churn__deploy", 2)]
 
 
@@ -141,7 +141,7 @@ def test_it_can_be_switched_on_and_off(registry: Registry, instance: dg.DagsterI
     assert without.asked() == []
     assert registry.looks == 3
     intervals = [d.definitions.sensors[0].minimum_interval_seconds for d in (without, woken)]
-    assert intervals == [sensors.INTERVAL_SECONDS, 1]
+    assert intervals == [sensors.PAUSE_SECONDS, 1]
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=60))
