@@ -30,6 +30,9 @@ from mlops_assets.forking import ForkServer
 
 WORKER_TAG = ".mlops/worker"
 """On a run: the process that executes it. Names that begin with a dot are not shown."""
+CLOCK_SECONDS = 60.0
+"""By which the clock may have been set since a process began, which moves when it seems to have. No
+number of a process is given again so soon."""
 PRELOADED = (
     "dagster", "dagster._cli", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "httpx",
     "fsspec.implementations.local", "pandas", "pyarrow.parquet", "sklearn.ensemble",
@@ -78,8 +81,7 @@ class Worker:
         """Whether it is still there. Only a process of this machine can be seen."""
         try:
             process = psutil.Process(self.pid)
-            # Read from the clock and the time since boot: it may differ by a tick.
-            same = abs(process.create_time() - self.began) < 1
+            same = abs(process.create_time() - self.began) < CLOCK_SECONDS
             return bool(same and process.status() != psutil.STATUS_ZOMBIE)
         except psutil.Error:
             return False

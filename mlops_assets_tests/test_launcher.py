@@ -153,7 +153,7 @@ def test_only_what_can_be_seen_is_judged(place: Place) -> None:
 
 def test_a_number_that_was_given_again_is_another_process(place: Place) -> None:
     here = Worker.of(os.getpid())
-    reused = Worker(here.host, here.pid, here.began - 60)
+    reused = Worker(here.host, here.pid, here.began - 600)
     run = create_run_for_test(place.instance, job_name="waiting", tags=reused.tag())
 
     assert here.lives

@@ -5,12 +5,10 @@ their times, instead of being waited for."""
 
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -20,18 +18,14 @@ import pandas as pd
 import pytest
 
 from mlops_assets import vocabulary as names
-from mlops_assets.commands import kept
 from mlops_assets.commands.instance import STARTED_BY, STARTED_BY_TAG, open_instance
 from mlops_assets.commands.live import live_endpoint
-from mlops_assets.deployment import releases
 from mlops_assets.experiment import loader
-from mlops_assets.gateways.profile_store import ProfileStore
-from mlops_assets.serving.recorder import Recorder
-from mlops_assets.serving.scorer import Scorer
 from mlops_assets_tests.commands.project import SMALL, Project
 from mlops_assets_tests.contracts.sink import Product, Server, server
 from mlops_assets_tests.endpoints import until
 from mlops_assets_tests.programs import daemon
+from mlops_assets_tests.recorded import record_the_past
 
 __all__ = ["server"]
 
@@ -55,7 +49,7 @@ monitoring:
 AS_TRAINED, OLDER = (18, 80), (50, 80)
 """Ages from and to: the shift stays within the range of the training, and tells nothing of the
 label."""
-WINDOWS, ROWS = 10, 400
+WINDOWS = 10
 PATIENCE = 420
 """Seconds from a change to what follows of it: two windows of a minute, ticks, and runs."""
 PROFILE = names.asset_key("small", names.SERVING_PROFILE)
@@ -165,29 +159,6 @@ class Watched:
         return [run for run in runs if run is not None]
 
 
-def record_the_past(project: Project) -> None:
-    """What the endpoint would have recorded in the ten minutes before now."""
-    experiment = loader.load(project.root / "configs" / "small.yaml")
-    store = kept.store(project.settings)
-    with TemporaryDirectory() as folder:
-        found = releases.fetch(project.registry, "small", 1, Path(folder))
-        scorer = Scorer.open(found.folder)
-        profiles = ProfileStore(store).url_for("small", 1, "local")
-        recorder = Recorder(
-            scorer.manifest,
-            recording=experiment.monitoring.recording(profiles_url=profiles, log_url=""),
-            version="1",
-            spool=project.root / "spool",
-        )
-        recorder.start()
-        for minute in range(1, WINDOWS + 1):
-            asked = people(ROWS, AS_TRAINED, 10**6 + minute).drop(columns="left")
-            columns = {name: asked[name].astype(float).tolist() for name in asked}
-            when = time.time() - 60 * minute
-            recorder.submit(columns, scorer.score(columns), when=when, request_id=str(minute))
-        recorder.close()
-
-
 class TestFromADriftToTheVersionThatKnowsIt:
     product = Product
 
@@ -200,7 +171,7 @@ class TestFromADriftToTheVersionThatKnowsIt:
         experiment = loader.load(project.root / "configs" / "small.yaml")
         url = live_endpoint(project.settings, experiment).url
         try:
-            record_the_past(project)
+            record_the_past(project, experiment, windows=WINDOWS, rows=400)
             with (
                 Caller(url).calling() as caller,
                 open_instance(project.settings) as instance,

@@ -1,0 +1,270 @@
+"""What a year of history costs: `python bench/history.py --experiments 100 --days 365`.
+
+One experiment is trained and monitored for real, with pictures and all; what that run left in
+Dagster's storage is copied for every experiment and every day. Then the sensors that read it tick
+over all of them, and the UI's own server answers what its pages ask: the list of assets, an asset,
+the history of a check, the runs. The events that only a run's own page shows are in a file for each
+run, and are not copied.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import dagster as dg  # noqa: TID251
+import httpx
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from mlops_assets import graph, resources
+from mlops_assets import vocabulary as names
+from mlops_assets.commands import jobs
+from mlops_assets.commands.instance import open_instance
+from mlops_assets.experiment import loader
+from mlops_assets_tests.commands.project import CHURN, Project
+from mlops_assets_tests.endpoints import until
+from mlops_assets_tests.programs import free_port
+from mlops_assets_tests.recorded import record_the_past
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS = 2.0
+"""What a tick, and a page, may cost."""
+DAY = 86_400
+SENSORS = (names.TICKETS_SENSOR, names.RETRAINING_SENSOR, names.REGISTRY_SENSOR)
+TABLES = {
+    "index.db": {"event_logs": "run_id", "asset_check_executions": "run_id"},
+    "runs.db": {"runs": "run_id", "run_tags": "run_id"},
+}
+PAGES = {
+    "all assets": (
+        """{ assetNodes { assetKey { path } assetMaterializations(limit: 1) { timestamp runId }
+             assetChecksOrError { ... on AssetChecks { checks { name
+               executionForLatestMaterialization { status timestamp } } } } } }""",
+        {},
+    ),
+    "an asset": (
+        """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+             assetMaterializations(limit: 100) { timestamp runId label metadataEntries { label
+               ... on IntMetadataEntry { intValue } ... on TextMetadataEntry { text } } } } } }""",
+        {"key": {"path": ["churn", names.SERVING_PROFILE]}},
+    ),
+    "a check": (
+        """query ($key: AssetKeyInput!, $name: String!) { assetCheckExecutions(
+             assetKey: $key, checkName: $name, limit: 25) { status timestamp evaluation { success
+               metadataEntries { label ... on MarkdownMetadataEntry { mdStr } } } } }""",
+        {"key": {"path": ["churn", names.SERVING_PROFILE]}, "name": names.HAS_NOT_DRIFTED},
+    ),
+    "runs": (
+        """{ runsOrError(limit: 30) { ... on Runs { results { runId status startTime endTime
+             tags { key value } assetSelection { path } } } } }""",
+        {},
+    ),
+}  # fmt: skip
+"""By page: what is asked, and with which variables."""
+
+
+def main():
+    asked = parser().parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        project = Project(Path(folder))
+        shutil.copy(ROOT / "dagster.yaml", project.root)
+        project.write(CHURN.replace("monitoring:", "monitoring:\n  window: day"))
+        try:
+            run_id = monitored(project)
+        finally:
+            project.retire()
+        others = [f"churn_{number:03d}" for number in range(1, asked.experiments)]
+        for name in others:
+            text = (project.root / "configs" / "churn.yaml").read_text(encoding="utf-8")
+            project.write(text.replace("name: churn\n", f"name: {name}\n"), f"{name}.yaml")
+        home = project.settings.dagster_home / "history"
+        copied = copy(home, run_id, ["churn", *others], asked.days)
+        size = sum(path.stat().st_size for path in home.rglob("*.db")) / 1e6
+        print(f"{copied:,} runs, {size:,.0f} MB in Dagster's storage\n")
+        found = {**ticks(project, asked.times), **pages(project, asked.times)}
+    print("| | median s | slowest s |\n|---|---|---|")
+    for name, seconds in found.items():
+        print(f"| {name} | {statistics.median(seconds):.2f} | {max(seconds):.2f} |")
+    slow = [name for name, each in found.items() if statistics.median(each) > SECONDS]
+    print(f"\n{'FAIL' if slow else 'PASS'}  each below {SECONDS:g} s {', '.join(slow)}")
+    sys.exit(bool(slow))
+
+
+def monitored(project):
+    """The run that judged ten days of traffic; nothing is wrong in them."""
+    assert project.json("run", "churn")["ok"]
+    experiment = loader.load(project.root / "configs" / "churn.yaml")
+    record_the_past(project, experiment, windows=10, rows=500)
+    definitions = jobs.definitions(project.settings, experiment)
+    with open_instance(project.settings) as instance:
+        done = jobs.execute(
+            instance,
+            definitions,
+            names.monitor_job("day"),
+            run_id=jobs.new_run_id(),
+            ops={},
+            listen=lambda _: None,
+            verbose=False,
+        )
+    assert done.success, done.failures
+    return done.run_id
+
+
+def copy(home, run_id, experiments, days):
+    """How many runs there are, each a copy of this one."""
+    index, runs = home / "runs" / "index.db", home / "runs.db"
+    count = 0
+    with closing(sqlite3.connect(index)) as events, closing(sqlite3.connect(runs)) as stored:
+        for connection in (events, stored):
+            connection.execute("PRAGMA synchronous = OFF")
+        templates = [
+            (connection, table, *rows_of(connection, table, run_id))
+            for connection, file in ((events, "index.db"), (stored, "runs.db"))
+            for table in TABLES[file]
+        ]
+        for day in range(days - 1, -1, -1):
+            for name in experiments:
+                if day == 0 and name == "churn":
+                    continue
+                said = {run_id: str(uuid.uuid4()), "churn": name}
+                for connection, table, columns, rows in templates:
+                    insert(connection, table, columns, rows, said, -day * DAY)
+                count += 1
+            events.commit()
+            stored.commit()
+        for name in experiments[1:]:
+            renamed(events, name)
+        events.commit()
+    return count + 1
+
+
+def rows_of(connection, table, run_id):
+    found = connection.execute(f"SELECT * FROM {table} WHERE run_id = ?", [run_id])
+    columns = [each[0] for each in found.description]
+    return columns, found.fetchall()
+
+
+def insert(connection, table, columns, rows, said, seconds):
+    """Rows under other names, some seconds later."""
+    kept = [index for index, name in enumerate(columns) if name != "id"]
+    named = ", ".join(f'"{columns[index]}"' for index in kept)
+    marks = ", ".join("?" * len(kept))
+    made = [[moved(columns[i], row[i], said, seconds) for i in kept] for row in rows]
+    connection.executemany(f"INSERT INTO {table} ({named}) VALUES ({marks})", made)
+
+
+def moved(column, value, said, seconds):
+    if isinstance(value, float):
+        return value + seconds
+    if not isinstance(value, str):
+        return value
+    if column.endswith(("timestamp", "_time")):
+        return str(datetime.fromisoformat(value) + timedelta(seconds=seconds))
+    for old, new in said.items():
+        value = value.replace(old, new)
+    return re.sub(r'("timestamp": )([0-9.]+)', lambda m: f"{m[1]}{float(m[2]) + seconds!r}", value)
+
+
+def renamed(connection, name):
+    """The rows of the first experiment's assets, for another one."""
+    found = connection.execute("SELECT * FROM asset_keys WHERE asset_key LIKE '[\"churn\"%'")
+    columns = [each[0] for each in found.description]
+    insert(connection, "asset_keys", columns, found.fetchall(), {"churn": name}, 0)
+
+
+def ticks(project, times):
+    """Seconds of each tick, by sensor."""
+    experiments = loader.load_all(project.settings.configs)
+    made = resources.build(project.settings)
+    shared = dg.Definitions(resources=made, executor=dg.in_process_executor)
+    definitions = graph.build_all(experiments, shared)
+    found = {}
+    with open_instance(project.settings) as instance:
+        for sensor in definitions.sensors:
+            if sensor.name in SENSORS:
+                tick = ticked(sensor, instance, definitions, made, times)
+                found[f"tick of `{sensor.name}`"] = [*tick]
+    return found
+
+
+def ticked(sensor, instance, definitions, made, times):
+    cursor = None
+    for number in range(times + 1):
+        with dg.build_sensor_context(
+            instance=instance, cursor=cursor, definitions=definitions, resources=made
+        ) as context:
+            began = time.perf_counter()
+            cursor = sensor.evaluate_tick(context).cursor
+            if number:  # the first one imports
+                yield time.perf_counter() - began
+
+
+def pages(project, times):
+    """Seconds of each answer of the UI's server, by page."""
+    with webserver(project) as url, httpx.Client(timeout=300, trust_env=False) as client:
+        return {
+            f"page: {name}": [*asked(client, url, query, variables, times)]
+            for name, (query, variables) in PAGES.items()
+        }
+
+
+def asked(client, url, query, variables, times):
+    for number in range(times + 1):
+        began = time.perf_counter()
+        answer = client.post(f"{url}/graphql", json={"query": query, "variables": variables})
+        seconds = time.perf_counter() - began
+        content = answer.json()
+        assert not content.get("errors"), json.dumps(content["errors"])[:2000]
+        if number:
+            yield seconds
+
+
+@contextmanager
+def webserver(project):
+    """The UI's server on this storage; its URL."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port),
+         "-m", "mlops_assets.definitions"],
+        cwd=project.root,
+        env={**project.environment, "DAGSTER_HOME": str(project.settings.dagster_home),
+             "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+
+    def answers():
+        try:
+            return httpx.get(f"{url}/server_info", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    try:
+        until(answers, 180)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def parser():
+    described = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    described.add_argument("--experiments", type=int, default=100)
+    described.add_argument("--days", type=int, default=365)
+    described.add_argument("--times", type=int, default=5)
+    return described
+
+
+if __name__ == "__main__":
+    main()
