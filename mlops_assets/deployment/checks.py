@@ -33,7 +33,8 @@ def judge(
     store: DataStore,
     context: TargetContext,
 ) -> truth.Verdict:
-    """Whether the endpoint serves the champion, asking target, registry and journal now."""
+    """Whether the endpoint serves the champion, asking target, registry and journal now.
+    `deploying` is whether a run works on it; one that is about to start is seen here."""
     kind, model = kind_of(type(target)), experiment.model_name
     try:
         champion = champions.current(registry, model, by_hand=experiment.promotion.by_hand)
@@ -43,7 +44,7 @@ def judge(
             champion=champion,
             digest=tags.get("mlops.bundle_digest"),
             progress=Journal(store, experiment.name, kind).read(),
-            deploying=deploying,
+            deploying=deploying or champions.is_on_its_way(registry, model, now=context.now()),
         )
     except (TargetError, RegistryError, DataStoreError) as error:
         return truth.Verdict(False, f"it cannot be found out: {error}")

@@ -31,7 +31,7 @@ def serves_the_champion(
         champion: version with the alias; None when no version has it.
         digest: of the champion's bundle, as registered.
         progress: the newest rollout, if there was one.
-        deploying: whether a run works on it.
+        deploying: whether a run works on it, or is about to.
     """
     if progress is not None and not progress.ended:
         if deploying:

@@ -15,6 +15,8 @@ Mode = Literal["accept", "report", "put_back"]
 CHAMPION_TAG = "mlops.champion"
 UNDER_WAY = timedelta(minutes=1)
 """As long as this after a decision, its alias may still follow."""
+ON_ITS_WAY = timedelta(minutes=2)
+"""As long as this after a decision, the run that deploys the version may still be started."""
 _SINCE = " since "
 _ROUNDS = 5
 
@@ -37,6 +39,20 @@ def crowned(model: RegisteredModel) -> Crowned | None:
         return Crowned(int(number), datetime.fromisoformat(since) if since else None)
     except ValueError:
         return Crowned(int(number), None)
+
+
+def is_on_its_way(registry: ModelRegistry, name: str, *, now: datetime) -> bool:
+    """Whether the champion was decided a moment ago (`now` is aware), so that whoever deploys it
+    need not have seen it yet.
+
+    Raises:
+        RegistryError: MLflow does not answer.
+    """
+    model = registry.model(name)
+    rightful = None if model is None else crowned(model)
+    if rightful is None or rightful.since is None:
+        return False
+    return timedelta() <= now - rightful.since < ON_ITS_WAY
 
 
 def crown(registry: ModelRegistry, name: str, version: int, *, now: datetime) -> None:

@@ -14,6 +14,7 @@ from mlops_assets.deployment import sensors
 from mlops_assets.deployment.journal import Journal, Progress
 from mlops_assets.deployment.targets.base import TargetContext
 from mlops_assets.deployment.truth import serves_the_champion
+from mlops_assets.gateways import champions
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
 from mlops_assets.gateways.records import Endpoint
@@ -126,6 +127,16 @@ def test_a_verdict_is_told_when_it_changes_and_once_an_hour(daemon: Daemon) -> N
     )
     assert "churn/local: nothing was ever deployed" in changed.skip_message
     assert [len(daemon.tick().asset_events) for _ in range(60)].count(1) == 1
+
+
+def test_a_version_that_was_just_decided_for_is_on_its_way(daemon: Daemon) -> None:
+    """The sensor that deploys it comes within seconds: nobody is told of what is no fault."""
+    champions.crown(daemon.registry, "churn", 1, now=daemon.clock.now())
+    said = [event for _ in range(3) for event in daemon.tick().asset_events]
+    assert [(each.passed, each.description) for each in said] == [
+        (True, "version 1 is being deployed"),
+        (False, "nothing was ever deployed; the champion is version 1"),
+    ]
 
 
 def test_it_repairs_only_where_the_yaml_says_so_and_not_all_the_time(
