@@ -78,7 +78,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         project = Project(Path(folder))
         shutil.copy(ROOT / "dagster.yaml", project.root)
-        project.write(CHURN.replace("monitoring:", "monitoring:\n  window: day"))
+        watched = CHURN.replace("monitoring:", "monitoring:\n  window: day")
+        project.write(watched.replace("training:", "training:\n  retrain: {on_drift: true}"))
         try:
             run_id = monitored(project)
         finally:

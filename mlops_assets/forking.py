@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn, TextIO
 
 
@@ -32,10 +33,13 @@ class ForkServer:
     Args:
         preloaded: modules that are imported beforehand. What is not installed is left out. They
             must not start threads of Python, which a fork has none of.
+        code: folder of modules that may change; then what is imported is imported anew.
     """
 
-    def __init__(self, preloaded: Sequence[str]) -> None:
+    def __init__(self, preloaded: Sequence[str], *, code: Path) -> None:
         self._preloaded = tuple(preloaded)
+        self._code = code
+        self._imported = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._line: TextIO | None = None
         self._lock = threading.Lock()
@@ -67,8 +71,12 @@ class ForkServer:
             self._end()
 
     def _connected(self) -> TextIO:
-        if self._process is not None and self._process.poll() is not None:
+        ended = self._process is not None and self._process.poll() is not None
+        # When a file got here, which its own date need not tell.
+        changed = max(path.stat().st_ctime for path in self._code.rglob("*.py"))
+        if ended or changed > self._imported:
             self._end()
+        self._imported = changed
         if self._line is None:
             ours, theirs = socket.socketpair()
             with theirs:

@@ -11,8 +11,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
@@ -36,10 +37,10 @@ number of a process is given again so soon."""
 PRELOADED = (
     "dagster", "dagster._cli", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "httpx",
     "fsspec.implementations.local", "pandas", "pyarrow.parquet", "sklearn.ensemble",
-    "sklearn.pipeline", "mlflow.sklearn", "skops.io", "optuna", "matplotlib.figure",
+    "sklearn.pipeline", "mlflow.sklearn", "mlops_assets.definitions", "skops.io", "optuna",
+    "matplotlib.figure",
 )  # fmt: skip
-"""What runs import of others, that of deployments first. Nothing of ours and no experiment: a run
-sees what its files say when it begins."""
+"""What runs import, that of deployments first. Experiments are read when a run begins."""
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,28 @@ class ForkingRunLauncher(dg.DefaultRunLauncher, ConfigurableClass):
     launcher.
     """
 
-    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+    def __init__(
+        self, inst_data: ConfigurableClassData | None = None, preload: Sequence[str] = PRELOADED
+    ) -> None:
         super().__init__(inst_data)
-        self._forks = ForkServer(PRELOADED)
+        self._forks = ForkServer(preload, code=Path(__file__).parent)
+
+    @classmethod
+    def config_type(cls) -> dict[str, dg.Field]:
+        return {
+            "preload": dg.Field(
+                [str],
+                is_required=False,
+                default_value=list(PRELOADED),
+                description="Modules that runs find imported; they must not start threads.",
+            )
+        }
 
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]
     ) -> Self:
-        return cls(inst_data)
+        return cls(inst_data, **config_value)
 
     def launch_run(self, context: LaunchRunContext) -> None:
         run = context.dagster_run

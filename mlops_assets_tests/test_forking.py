@@ -37,7 +37,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServ
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
     (tmp_path / "preloaded_here.py").touch()
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}")
-    server = ForkServer(["nowhere.to_be_found", "numpy", "preloaded_here"])
+    server = ForkServer(["nowhere.to_be_found", "numpy", "preloaded_here"], code=tmp_path)
     yield server
     server.stop()
 
@@ -100,3 +100,13 @@ def test_a_killed_server_is_replaced(server: ForkServer, tmp_path: Path) -> None
 
     assert said(tmp_path / "second.json")["pid"] == second
     os.kill(first, signal.SIGKILL)
+
+
+def test_code_that_changed_is_imported_anew(server: ForkServer, tmp_path: Path) -> None:
+    def parent(name: str) -> psutil.Process | None:
+        return psutil.Process(started(server, tmp_path / name, 1)).parent()
+
+    before = parent("before.json")
+    assert parent("same.json") == before
+    (tmp_path / "preloaded_here.py").write_text("changed = True")
+    assert parent("after.json") != before

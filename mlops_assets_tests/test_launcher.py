@@ -97,6 +97,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (folder / "jobs.py").write_text(textwrap.dedent(JOBS))
     shipped = yaml.safe_load((ROOT / "dagster.yaml").read_text())
     kept = {name: shipped[name] for name in ("run_launcher", "telemetry")}
+    kept["run_launcher"]["config"] = {"preload": ["dagster", "dagster._cli"]}
     (folder / "dagster.yaml").write_text(yaml.safe_dump(kept))
     target = PythonFileTarget(
         python_file=str(folder / "jobs.py"),
