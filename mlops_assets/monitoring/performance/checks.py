@@ -11,11 +11,11 @@ from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.realised import LoggedRows, Performance, QualityWindow
 from mlops_assets.gateways.registered import Origin
-from mlops_assets.modeling.figures import as_markdown
 from mlops_assets.modeling.tasks import METRICS
-from mlops_assets.monitoring import domain
+from mlops_assets.monitoring import charts, domain
 from mlops_assets.monitoring.domain import Separation
-from mlops_assets.monitoring.performance import features, inputs, plots, verdict
+from mlops_assets.monitoring.drawing import as_markdown
+from mlops_assets.monitoring.performance import features, inputs, verdict
 from mlops_assets.monitoring.performance.verdict import Inputs, Standard, Verdict
 from mlops_assets.monitoring.spec import DriftSpec, QualitySpec
 
@@ -207,10 +207,9 @@ def _metadata(
         "fallen_windows": len(found.fallen),
     }
     if standard.held_out is not None:
-        worse = -spec.margin if standard.greater_is_better else spec.margin
         metadata |= {
             "held_out": standard.held_out.value,
-            "threshold": standard.held_out.value + worse,
+            "threshold": verdict.worst(standard, spec),
         }
     if standard.floor is not None:
         metadata["floor"] = standard.floor
@@ -226,8 +225,10 @@ def _metadata(
             metadata["lag_median_hours"] = window.lag_median_s / 3600
         if standard.metric in window.estimated:
             metadata["estimated"] = window.estimated[standard.metric].value
-        picture = plots.over_windows(ours, standard)
-        metadata["picture"] = dg.MetadataValue.md(as_markdown({"quality by window": picture}))
+        drawn = charts.quality(ours, standard, worst=verdict.worst(standard, spec))
+        metadata["picture"] = dg.MetadataValue.md(as_markdown([drawn]))
+        rows = [dg.TableRecord(verdict.row(each, standard, spec)) for each in ours[::-1]]
+        metadata["by_window"] = dg.MetadataValue.table(rows)
     if drifted is not None:
         metadata["kind"] = drifted.words()
     return metadata
