@@ -12,6 +12,8 @@ from mlops_assets.monitoring.performance.verdict import Standard
 
 MOST = 6
 """Columns that are drawn, of however many."""
+NEWEST = 60
+"""Windows that are drawn, of however many; of bars four times as many: a picture stays small."""
 
 
 def then_and_now(
@@ -37,7 +39,8 @@ def _distribution(column: Distributions) -> Picture:
     step = 1 / max(len(used), 1)
     width = (canvas.x(step) - LEFT) * 0.4
     for side, name in enumerate(("then", "now")):
-        tops = [(canvas.x(step * at + step * 0.1), canvas.y(s[side])) for at, s in enumerate(shares)]
+        left = 0.1 * step
+        tops = [(canvas.x(left + step * at), canvas.y(s[side])) for at, s in enumerate(shares)]
         canvas.boxes([(x + side * width, y, width, canvas.floor - y) for x, y in tops], name)
     for at, bin_ in enumerate(used):
         x = canvas.x(step * (at + 0.5))
@@ -68,7 +71,9 @@ def over_windows(
         percent: whether the values are shares.
         most: series drawn.
     """
-    shown = list(series.items())[: min(most, len(SERIES))]
+    starts = starts[-NEWEST:]
+    first = list(series.items())[: min(most, len(SERIES))]
+    shown = [(name, values[-NEWEST:]) for name, values in first]
     known = [value for _, values in shown for value in values if value is not None]
     top = max([*known, limit or 0.0]) or 1.0
     canvas = Canvas(title, 0.0, top * 1.12, width=WIDE, bottom=48)
@@ -99,6 +104,7 @@ def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
 
 def traffic(title: str, starts: Sequence[str], rows: Sequence[int]) -> Picture:
     """Rows per window as bars; there is at least one window."""
+    starts, rows = starts[-4 * NEWEST :], rows[-4 * NEWEST :]
     canvas = Canvas(title, 0.0, max(rows) * 1.08 or 1.0, width=WIDE, height=150)
     canvas.values()
     days = Days(starts)
@@ -126,7 +132,9 @@ def ranking(
     return canvas.done()
 
 
-def quality(windows: Sequence[QualityWindow], standard: Standard, *, worst: float | None) -> Picture:
+def quality(
+    windows: Sequence[QualityWindow], standard: Standard, *, worst: float | None
+) -> Picture:
     """One metric of one version: realised with its interval, the estimate dashed and apart, the
     interval of the held-out rows as a band, and below how many of the predictions have a label.
 
@@ -135,7 +143,7 @@ def quality(windows: Sequence[QualityWindow], standard: Standard, *, worst: floa
         standard: what the metric is held to.
         worst: the value from which on it counts as fallen; None without one.
     """
-    name = standard.metric
+    windows, name = windows[-NEWEST:], standard.metric
     found = [metrics for w in windows for metrics in (w.realised, w.estimated) if name in metrics]
     ends = [end for metrics in found for end in (metrics[name].low, metrics[name].high)]
     ends += [standard.held_out.low, standard.held_out.high] if standard.held_out else []

@@ -104,7 +104,12 @@ def pictures(quality: Quality) -> list[Picture]:
     if quality.missing:
         drawn.append(
             charts.over_windows(
-                "Missing values", quality.starts, quality.missing, limit=None, words="", percent=True
+                "Missing values",
+                quality.starts,
+                quality.missing,
+                limit=None,
+                words="",
+                percent=True,
             )
         )
     ranked = dict.fromkeys(alarm.latest.column for alarm in quality.alarms)

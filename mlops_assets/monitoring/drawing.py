@@ -189,7 +189,9 @@ class Canvas:
         if path:
             self.shapes.append(f'<path d="{path}" class="f-{name}" fill="{COLOURS[name]}"/>')
 
-    def dots(self, points: Iterable[tuple[float, float]], name: str, *, radius: float = 2.6) -> None:
+    def dots(
+        self, points: Iterable[tuple[float, float]], name: str, *, radius: float = 2.6
+    ) -> None:
         r = radius
         path = "".join(
             f"M{x - r:.1f} {y:.1f}a{r} {r} 0 1 0 {2 * r:.1f} 0a{r} {r} 0 1 0 {-2 * r:.1f} 0"
