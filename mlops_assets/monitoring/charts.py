@@ -6,12 +6,24 @@ from collections.abc import Mapping, Sequence
 
 from mlops_assets.gateways.realised import QualityWindow
 from mlops_assets.monitoring.distributions import Distributions
-from mlops_assets.monitoring.drawing import HEIGHT, LEFT, SERIES, TOP, WIDE, Canvas, Days, Picture
+from mlops_assets.monitoring.drawing import (
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    SERIES,
+    TOP,
+    WIDE,
+    Canvas,
+    Days,
+    Picture,
+)
 from mlops_assets.monitoring.drawing import short as shortened
 from mlops_assets.monitoring.performance.verdict import Standard
 
 MOST = 6
 """Columns that are drawn, of however many."""
+BESIDE = 112
+"""Room for the words of a limit."""
 NEWEST = 60
 """Windows that are drawn, of however many; of bars four times as many: a picture stays small."""
 
@@ -36,6 +48,8 @@ def _distribution(column: Distributions) -> Picture:
     top = max((max(pair) for pair in shares), default=0.0) or 1.0
     canvas = Canvas(column.column, 0.0, top * 1.05, bottom=72)
     canvas.values(percent=True)
+    # Its first bin is what lies below the reference.
+    numbers = column.bins[0].startswith("< ")
     step = 1 / max(len(used), 1)
     width = (canvas.x(step) - LEFT) * 0.4
     for side, name in enumerate(("then", "now")):
@@ -44,7 +58,8 @@ def _distribution(column: Distributions) -> Picture:
         canvas.boxes([(x + side * width, y, width, canvas.floor - y) for x, y in tops], name)
     for at, bin_ in enumerate(used):
         x = canvas.x(step * (at + 0.5))
-        words = shortened(column.bins[bin_], 13)
+        words = column.bins[bin_].replace(" to ", "..") if numbers else column.bins[bin_]
+        words = shortened(words, 14)
         canvas.text(x + 3, canvas.floor + 8, words, anchor="end", size=8, turn=-40)
     canvas.legend((("then", "then"), ("now", "now")))
     return canvas.done()
@@ -76,7 +91,8 @@ def over_windows(
     shown = [(name, values[-NEWEST:]) for name, values in first]
     known = [value for _, values in shown for value in values if value is not None]
     top = max([*known, limit or 0.0]) or 1.0
-    canvas = Canvas(title, 0.0, top * 1.12, width=WIDE, bottom=48)
+    beside = RIGHT if limit is None else BESIDE
+    canvas = Canvas(title, 0.0, top * 1.12, width=WIDE, bottom=48, beside=beside)
     canvas.values(percent=percent)
     days = Days(starts)
     days.draw(canvas)
@@ -86,7 +102,7 @@ def over_windows(
             canvas.line(points, f"series{place}", width=1.6)
             canvas.dots(points, f"series{place}")
     if limit is not None:
-        canvas.limit(limit, words)
+        canvas.limits([(limit, words)])
     canvas.legend((f"series{place}", name) for place, (name, _) in enumerate(shown))
     return canvas.done()
 
@@ -147,12 +163,15 @@ def quality(
     found = [metrics for w in windows for metrics in (w.realised, w.estimated) if name in metrics]
     ends = [end for metrics in found for end in (metrics[name].low, metrics[name].high)]
     ends += [standard.held_out.low, standard.held_out.high] if standard.held_out else []
-    limits = [(worst, "held out, less the margin"), (standard.floor, "floor of the gates")]
-    ends += [value for value, _ in limits if value is not None]
+    named = [(worst, "limit"), (standard.floor, "floor of the gates")]
+    limits = [(value, f"{words} {value:.3g}") for value, words in named if value is not None]
+    ends += [value for value, _ in limits]
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     pad = (high - low) * 0.12 or abs(high) * 0.1 or 1.0
     title = f"{name} by window"
-    canvas = Canvas(title, low - pad, high + pad, width=WIDE, height=HEIGHT + 60, bottom=92)
+    canvas = Canvas(
+        title, low - pad, high + pad, width=WIDE, height=HEIGHT + 60, bottom=92, beside=BESIDE
+    )
     if standard.held_out is not None:
         top = canvas.y(standard.held_out.high)
         tall = max(1.0, canvas.y(standard.held_out.low) - top)
@@ -160,9 +179,7 @@ def quality(
     canvas.values()
     days = Days([window.start for window in windows])
     days.draw(canvas)
-    for value, words in limits:
-        if value is not None:
-            canvas.limit(value, f"{words} {value:.3g}")
+    canvas.limits(limits)
     _estimates(canvas, days, [window.estimated.get(name) for window in windows])
     for at, window in enumerate(windows):
         if name in window.realised:

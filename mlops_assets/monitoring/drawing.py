@@ -51,8 +51,6 @@ DARK: Mapping[str, str] = {
     "series5": "#dd9ab3",
 }
 _FONT = "font-family:system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
-LABEL = 18
-"""Characters of a name in a picture."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def _rules(colours: Mapping[str, str]) -> Iterable[str]:
         yield f"svg .f-{name}{{fill:{colour}}}svg .s-{name}{{stroke:{colour}}}"
 
 
-def short(text: str, most: int = LABEL) -> str:
+def short(text: str, most: int) -> str:
     """A text of at most so many characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
@@ -134,6 +132,8 @@ class Canvas:
     width: int = WIDTH
     height: int = HEIGHT
     bottom: int = BOTTOM
+    beside: int = RIGHT
+    """Room to the right of the area."""
     shapes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -141,7 +141,7 @@ class Canvas:
 
     @property
     def right(self) -> int:
-        return self.width - RIGHT
+        return self.width - self.beside
 
     @property
     def floor(self) -> int:
@@ -208,17 +208,21 @@ class Canvas:
             words = f"{value * 100:.3g}%" if percent else number(value)
             self.text(LEFT - 5, y + 3.5, words, anchor="end")
 
-    def limit(self, value: float, words: str) -> None:
-        """A dashed line across, that values are held to."""
-        y = self.y(value)
-        self.line([(LEFT, y), (self.right, y)], "limit", dash="4 3")
-        self.text(LEFT + 3, y - 3, words, size=9, name="limit")
+    def limits(self, lines: Iterable[tuple[float, str]]) -> None:
+        """Dashed lines across, that values are held to; their words stand beside the area."""
+        free = float("-inf")
+        for value, words in sorted(lines, key=lambda line: -line[0]):
+            y = self.y(value)
+            self.line([(LEFT, y), (self.right, y)], "limit", dash="4 3")
+            free = max(y + 3, free + 11)
+            self.text(self.right + 5, free, words, size=9, name="limit")
 
     def legend(self, entries: Iterable[tuple[str, str]]) -> None:
         """Classes and words, in a row at the lower edge."""
         listed, x = [*entries], float(LEFT)
+        room = (self.right - LEFT) / max(len(listed), 1) - 23
         for name, words in listed:
-            shown = short(words, LABEL if len(listed) < 5 else LABEL - 5)
+            shown = short(words, max(int(room / 6.1), 6))
             self.boxes([(x, self.height - 11, 8, 8)], name)
             self.text(x + 11, self.height - 4, shown)
             x += 11 + 6.1 * len(shown) + 12

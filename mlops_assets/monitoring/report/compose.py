@@ -87,7 +87,7 @@ def of_version(
         owner=experiment.owner,
         at=sections.moment(at),
         state=state(found),
-        headline=f"Version {profile.version}: {briefly(found)}.",
+        headline=sections.verdict_of(f"Version {profile.version} of {experiment.name}", found),
         facts=(
             ("Model", f"{experiment.model_name}, version {profile.version}"),
             ("Live since", sections.moment(profile.live_since)),

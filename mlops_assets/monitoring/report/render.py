@@ -10,7 +10,7 @@ from mlops_assets.monitoring.report.record import Report
 if TYPE_CHECKING:
     from jinja2 import Template
 
-STATES = {"good": "well", "unknown": "not judged", "warning": "look at it", "bad": "not well"}
+STATES = {"good": "well", "unknown": "", "warning": "look at it", "bad": "not well"}
 """As people read them."""
 
 

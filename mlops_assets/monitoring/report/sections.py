@@ -39,13 +39,17 @@ def quality(experiment: Experiment, found: Found | None) -> Section:
     words = [_sentence(found.words)]
     words += [ESTIMATE] if any(window.estimated for window in found.windows) else []
     worst = verdict.worst(found.standard, spec)
+    length = timedelta(seconds=experiment.monitoring.quality_window_seconds)
+    rows = [
+        {**row, "window": begun(str(row["window"]), length)} for row in finding.rows(found, spec)
+    ]
     return Section(
         QUALITY,
         state,
         _of_quality(found),
         tuple(words),
         (charts.quality(found.windows, found.standard, worst=worst),) if found.windows else (),
-        _tables(finding.rows(found, spec), "By window, the newest first"),
+        more=_tables(rows, "By window, the newest first"),
     )
 
 
@@ -70,20 +74,21 @@ def traffic(windows: Sequence[ProfiledWindow], length: timedelta, now: datetime)
     if not windows:
         return _silent(TRAFFIC, "none seen", "No row of traffic was profiled yet.")
     total = sum(window.rows for window in windows)
-    first, last = windows[0].start, windows[-1].start
+    last = windows[-1].start
+    first = begun(windows[0].start, length)
     age = now - (datetime.fromisoformat(last) + length)
     rows: dict[str, int] = {}
     for window in windows:
         rows[window.start] = rows.get(window.start, 0) + window.rows
     words = (
         f"{counted(total, 'row')} in {counted(len(rows), 'window')} with traffic, from "
-        f"{moment(first)} on. The newest began {moment(last)}"
+        f"{first} on. The newest began {begun(last, length)}"
         f"{'' if age < timedelta(0) else f' and ended {span(age)} ago'}."
     )
     return Section(
         TRAFFIC,
-        "good",
-        f"{counted(total, 'row')} since {moment(first)}",
+        "unknown",
+        f"{counted(total, 'row')} since {first}",
         (words,),
         (charts.traffic("Rows profiled in each window", [*rows], [*rows.values()]),),
     )
@@ -148,6 +153,12 @@ def moment(at: str) -> str:
     return f"{read.day} {read:%b %Y, %H:%M}"
 
 
+def begun(start: str, length: timedelta) -> str:
+    """When a window began: its day, where it lasts one or more."""
+    words = moment(start)
+    return words.partition(",")[0] if length >= timedelta(days=1) else words
+
+
 def span(length: timedelta) -> str:
     """A length of time in its largest unit: `3 days`, `1 hour`."""
     seconds = max(int(length.total_seconds()), 0)
@@ -155,6 +166,19 @@ def span(length: timedelta) -> str:
         if seconds >= size:
             return counted(seconds // size, name)
     return counted(seconds, "second")
+
+
+def verdict_of(subject: str, found: Sequence[Section]) -> str:
+    """Whether it is well, in a sentence, from what its sections say."""
+    wrong = [one for state in ("bad", "warning") for one in found if one.state == state]
+    said = "; ".join(f"{one.title.lower()}: {one.brief}" for one in wrong)
+    if any(one.state == "bad" for one in wrong):
+        return f"{subject} is not well ({said})."
+    if wrong:
+        return f"{subject} wants a look ({said})."
+    if any(one.state == "good" for one in found):
+        return f"{subject} is well: whatever was judged is as it should be."
+    return f"Whether {subject} is well is not known: nothing was judged yet."
 
 
 def _silent(title: str, brief: str, said: str) -> Section:
