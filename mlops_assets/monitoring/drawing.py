@@ -52,6 +52,9 @@ DARK: Mapping[str, str] = {
 }
 _FONT = "font-family:system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 
+CHARACTER = 5.9
+"""Width of a letter, in pixels, about."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -192,13 +195,12 @@ class Canvas:
     def dots(
         self, points: Iterable[tuple[float, float]], name: str, *, radius: float = 2.6
     ) -> None:
-        r = radius
-        path = "".join(
-            f"M{x - r:.1f} {y:.1f}a{r} {r} 0 1 0 {2 * r:.1f} 0a{r} {r} 0 1 0 {-2 * r:.1f} 0"
-            for x, y in points
-        )
-        if path:
-            self.shapes.append(f'<path d="{path}" class="f-{name}" fill="{COLOURS[name]}"/>')
+        # A line of no length with round ends: a few bytes each.
+        if path := "".join(f"M{x:.1f} {y:.1f}h0" for x, y in points):
+            self.shapes.append(
+                f'<path d="{path}" class="s-{name}" stroke="{COLOURS[name]}" '
+                f'stroke-width="{2 * radius:g}" stroke-linecap="round"/>'
+            )
 
     def values(self, *, percent: bool = False) -> None:
         """The axis of values: at most five round ones, each with a line across."""
@@ -220,12 +222,15 @@ class Canvas:
     def legend(self, entries: Iterable[tuple[str, str]]) -> None:
         """Classes and words, in a row at the lower edge."""
         listed, x = [*entries], float(LEFT)
-        room = (self.right - LEFT) / max(len(listed), 1) - 23
+        room = (self.width - LEFT - 23 * len(listed)) / CHARACTER
+        most = max((len(words) for _, words in listed), default=0)
+        while most > 6 and sum(min(len(words), most) for _, words in listed) > room:
+            most -= 1
         for name, words in listed:
-            shown = short(words, max(int(room / 6.1), 6))
+            shown = short(words, most)
             self.boxes([(x, self.height - 11, 8, 8)], name)
             self.text(x + 11, self.height - 4, shown)
-            x += 11 + 6.1 * len(shown) + 12
+            x += 11 + CHARACTER * len(shown) + 12
 
     def done(self) -> Picture:
         return Picture(self.title, self.width, self.height, "".join(self.shapes))
@@ -266,9 +271,11 @@ class Days:
         most = max(2, (canvas.right - LEFT) // 84)
         every = max(1, -(-len(self._starts) // most))
         daily = self.step >= timedelta(days=1)
+        free = float("-inf")
         for at in range(0, len(self._starts), every):
-            start = self._starts[at]
+            start, x = self._starts[at], canvas.x(self.share(at))
             words = f"{start.day} {start:%b}" if daily else f"{start.day} {start:%b %H:%M}"
-            x = canvas.x(self.share(at))
-            canvas.text(x, canvas.floor + 13, words, anchor="middle", size=9)
+            if x - free >= CHARACTER * len(words):
+                canvas.text(x, canvas.floor + 13, words, anchor="middle", size=9)
+                free = x
         canvas.line([(LEFT, canvas.floor), (canvas.right, canvas.floor)], "axis", width=1)

@@ -39,23 +39,28 @@ def _numbers(name: str, then: "pd.Series", now: "pd.Series") -> Distributions:
 
     known = then.to_numpy(dtype=float)
     known = known[np.isfinite(known)]
-    if not known.size:
-        return _words(name, then, now)
+    if len(np.unique(known)) <= _BINS:
+        return _words(name, _spoken(then), _spoken(now))
     edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)))
     ends = [f"{edge:.4g}" for edge in edges]
-    inner = [f"{a} to {b}" for a, b in itertools.pairwise(ends)] or [ends[0]]
+    inner = [f"{a} to {b}" for a, b in itertools.pairwise(ends)]
 
     def count(column: "pd.Series") -> tuple[float, ...]:
         values = column.to_numpy(dtype=float)
         there = values[~np.isnan(values)]
         # The last edge belongs to the last bin.
         bins = np.searchsorted(edges, there, side="right")
-        bins[there == edges[-1]] = max(len(edges) - 1, 1)
+        bins[there == edges[-1]] = len(edges) - 1
         counts = np.bincount(bins, minlength=len(inner) + 2)
         return (*map(float, counts), float(len(values) - len(there)))
 
     bins = (f"< {ends[0]}", *inner, f"> {ends[-1]}", MISSING)
     return Distributions(name, bins, count(then), count(now))
+
+
+def _spoken(numbers: "pd.Series") -> "pd.Series":
+    """Numbers of few values, as words."""
+    return numbers.map("{:g}".format, na_action="ignore").astype(object)
 
 
 def _words(name: str, then: "pd.Series", now: "pd.Series") -> Distributions:
