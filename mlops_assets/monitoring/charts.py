@@ -24,7 +24,7 @@ MOST = 6
 """Columns that are drawn, of however many."""
 BESIDE = 112
 """Room for the words of a limit."""
-NEWEST = 60
+NEWEST = 50
 """Windows that are drawn, of however many; of bars four times as many: a picture stays small."""
 
 
