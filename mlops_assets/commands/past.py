@@ -29,7 +29,7 @@ def changes(
     found = [
         (
             one.since,
-            f"version {one.version} took the traffic of {one.target}",
+            f"version {one.version} went live on {one.target}",
             one.reason,
             one.decided,
         )
@@ -85,7 +85,6 @@ _ENDED = {"SUCCESS": "succeeded", "FAILURE": "failed", "CANCELED": "was ended"}
 def tickets(asked: Asked) -> "tuple[int, Section]":
     """How many are open; those, and what was closed lately."""
     from mlops_assets.commands.tickets import held_in
-    from mlops_assets.monitoring.counting import counted
     from mlops_assets.monitoring.report.record import Section, Table
     from mlops_assets.monitoring.report.sections import moment
     from mlops_assets.monitoring.tickets.findings import moment as iso
@@ -128,7 +127,7 @@ def tickets(asked: Asked) -> "tuple[int, Section]":
     words = () if tables else ("No ticket is open, and none was closed lately.",)
     grave = any(one.severity in ("error", "critical") for one in shown)
     state: State = "bad" if grave else "warning" if shown else "good"
-    brief = f"{counted(len(shown), 'ticket')} open" if shown else "none open"
+    brief = f"{len(shown)} open" if shown else "none open"
     return len(shown), Section("Tickets", state, brief, words, (), tuple(tables))
 
 

@@ -193,7 +193,8 @@ def test_the_schedule_asks_for_it_in_every_window():
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_schedule_context(instance=instance, scheduled_execution_time=at)
         (request,) = schedule(context)
-    assert {key.path[-1] for key in request.asset_selection} == {*MADE, names.SERVING_PROFILE}
+    made = {*MADE, names.SERVING_PROFILE, names.MONITORING_REPORT}
+    assert {key.path[-1] for key in request.asset_selection} == made
     assert {names.QUALITY_HOLDS, names.ROWS_HAVE_NOT_DRIFTED} <= {
         key.name for key in request.asset_check_keys
     }
