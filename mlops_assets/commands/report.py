@@ -97,8 +97,6 @@ def gathered(settings: Settings, experiment: "Experiment", *, days: int, now: da
 
 def _left(store: "DataStore", experiment: "Experiment", since: datetime) -> "tuple[Left, str]":
     """What monitoring left on the store; and why that could not be read."""
-    from dataclasses import replace
-
     from mlops_assets.commands import kept
     from mlops_assets.gateways.data_store import DataStoreError
     from mlops_assets.monitoring.report.compose import Left
@@ -110,7 +108,4 @@ def _left(store: "DataStore", experiment: "Experiment", since: datetime) -> "tup
         windows = merged_since(store, experiment.name, since)
     except (DataStoreError, ValueError) as error:
         return Left(None, None, ()), f"What monitoring left cannot be read: {error}"
-    if performance is not None:
-        lately = [each for each in performance.windows if each.begins >= since]
-        performance = replace(performance, windows=tuple(lately))
-    return Left(profile, performance, tuple(windows)), ""
+    return Left(profile, performance, tuple(windows), since), ""

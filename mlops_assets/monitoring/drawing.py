@@ -78,7 +78,8 @@ class Picture:
     def _svg(self, attributes: str, shapes: str) -> str:
         return (
             f'<svg {attributes} width="{self.width}" height="{self.height}" '
-            f'viewBox="0 0 {self.width} {self.height}" style="{_FONT}" font-size="10">'
+            f'viewBox="0 0 {self.width} {self.height}" style="{_FONT}" font-size="10" '
+            f'class="f-text" fill="{TEXT}">'
             f"{shapes}</svg>"
         )
 
@@ -102,7 +103,7 @@ def style() -> str:
 
 def _rules(colours: Mapping[str, str]) -> Iterable[str]:
     for name, colour in colours.items():
-        yield f"svg .f-{name}{{fill:{colour}}}svg .s-{name}{{stroke:{colour}}}"
+        yield f".f-{name}{{fill:{colour}}}.s-{name}{{stroke:{colour}}}"
 
 
 def short(text: str, most: int) -> str:
@@ -169,10 +170,9 @@ class Canvas:
         more += f' font-size="{size}"' if size != 10 else ""
         more += f' font-weight="{weight}"' if weight != 400 else ""
         more += f' transform="rotate({turn} {x:.1f} {y:.1f})"' if turn else ""
-        self.shapes.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" class="f-{name}" fill="{COLOURS[name]}"{more}>'
-            f"{escape(words)}</text>"
-        )
+        # The picture's own colour is that of text.
+        more += f' class="f-{name}" fill="{COLOURS[name]}"' if name != "text" else ""
+        self.shapes.append(f'<text x="{x:.1f}" y="{y:.1f}"{more}>{escape(words)}</text>')
 
     def line(
         self, points: Sequence[tuple[float, float]], name: str, *, dash: str = "", width: float = 1

@@ -15,6 +15,9 @@ from mlops_assets.serving.scorer import OUTPUTS
 
 What = Literal["inputs", "predictions"]
 
+SHOWN_ALWAYS = 2
+"""Columns whose distributions are drawn though they are as they were."""
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -76,17 +79,21 @@ def judge(what: What, compared: Compared, spec: DriftSpec) -> Judgement:
 
 
 def pictures(found: Judgement, spec: DriftSpec) -> list[Picture]:
-    """Distances over the windows, then the first columns then and now; none without a verdict."""
+    """Distances over the windows, then and now of the columns that drifted in any of them, and of
+    the first two always; none without a verdict. Checks are kept for a year: green ones are
+    small."""
     if not found.judged:
         return []
     ranked = [alarm.newest.column for alarm in found.alarms]
+    drifted = sum(alarm.times > 0 for alarm in found.alarms)
+    shown = ranked[: max(drifted, SHOWN_ALWAYS)]
     return [
-        trend(found, ranked, spec),
-        *charts.then_and_now(found.windows[-1].columns, ranked),
+        _trend(found, ranked, spec),
+        *charts.then_and_now(found.windows[-1].columns, shown),
     ]
 
 
-def trend(found: Judgement, ranked: list[str], spec: DriftSpec) -> Picture:
+def _trend(found: Judgement, ranked: list[str], spec: DriftSpec) -> Picture:
     """How far the first columns lay in each window."""
     by_window: list[Mapping[str, float]] = [
         {each.column: each.jensen_shannon for each in window} for window in found.verdicts

@@ -33,7 +33,9 @@ def test_one_window_is_no_alarm_and_two_are(tmp_path):
     table = second.metadata["columns"].records
     assert [row.data["column"] for row in table] == ["charges", "tenure"]
     assert table[0].data["windows"] == "2 of 3"
-    assert "data:image" in second.metadata["pictures"].value
+    pictures = second.metadata["pictures"].value
+    assert pictures.count("](data:image/svg+xml;base64,") == 3
+    assert "![charges]" in pictures
 
 
 def test_asking_again_about_the_same_windows_changes_nothing(tmp_path):

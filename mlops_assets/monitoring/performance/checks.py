@@ -141,7 +141,7 @@ def _pictures(
     """The area of each evaluation, what tells the rows apart, and the first columns of it."""
     starts, values = zip(*areas, strict=True)
     title, words = "Area under the curve, by evaluation", f"alarm from {spec.rows_auc:g} on"
-    telling = [name for name, cost in found.columns if cost > 0] or [found.columns[0][0]]
+    telling = [name for name, cost in found.columns if cost > 0][: 4 if found.drifted else 1]
     return [
         charts.over_windows(
             title,
@@ -151,7 +151,7 @@ def _pictures(
             words=words,
         ),
         charts.ranking("What of the area a column is worth", found.columns),
-        *charts.then_and_now(rows.compare(tables.reference, tables.logged, telling[:4]), telling),
+        *charts.then_and_now(rows.compare(tables.reference, tables.logged, telling), telling),
     ]
 
 

@@ -1,7 +1,7 @@
 """A report out of what monitoring left behind: its records, and the profiles they name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mlops_assets.experiment.model import Experiment
@@ -25,6 +25,9 @@ class Left:
     performance: Performance | None
     windows: tuple[ProfiledWindow, ...]
     """Traffic that is shown, oldest first, of whichever version."""
+    since: datetime | None = None
+    """When the first window of quality that is shown began at the earliest, aware; None for all.
+    It changes no verdict."""
 
 
 def monitored(
@@ -43,8 +46,11 @@ def monitored(
     length = timedelta(seconds=experiment.monitoring.window_seconds)
 
     def of_quality() -> Section:
-        found = None if performance is None else finding.find(store, experiment, performance)
-        return sections.quality(experiment, found)
+        if performance is None:
+            return sections.quality(experiment, None)
+        found = finding.find(store, experiment, performance)
+        shown = [w for w in found.windows if left.since is None or w.begins >= left.since]
+        return sections.quality(experiment, replace(found, windows=tuple(shown)))
 
     def of_data() -> Section:
         return sections.data(

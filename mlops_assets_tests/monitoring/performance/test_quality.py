@@ -103,6 +103,8 @@ def test_it_waits_for_labels_and_then_holds(live):
     assert late.metadata["coverage"].value == 1.0
     assert late.metadata["lag_median_hours"].value == pytest.approx(25 / 60)
     assert "data:image" in late.metadata["picture"].value
+    assert late.metadata["by_window"].records[0].data["labelled"] == "100%"
+    assert "data:image" in rows_as_before.metadata["pictures"].value
     (made,) = [
         event.materialization
         for event in result.get_asset_materialization_events()
