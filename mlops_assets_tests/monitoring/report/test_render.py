@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_assets.monitoring import charts
@@ -99,6 +99,7 @@ def test_what_comes_from_data_is_read_as_it_is():
     assert text.count(HOSTILE) > 10
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc")), max_size=40))
 def test_no_text_breaks_the_page(words):
     found = Page(render(report(words, columns=1)))
