@@ -1,12 +1,14 @@
 """What happened to an experiment, for the report: what changed and why, tickets, how the model was
 made. Reads only."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mlops_assets.commands.asked import Asked, live_version
 
 if TYPE_CHECKING:
+    import dagster as dg  # noqa: TID251
+
     from mlops_assets.deployment.history import Deployment
     from mlops_assets.gateways.registered import RegistryVersion
     from mlops_assets.monitoring.report.record import Section, State
@@ -84,13 +86,10 @@ _ENDED = {"SUCCESS": "succeeded", "FAILURE": "failed", "CANCELED": "was ended"}
 
 def tickets(asked: Asked) -> "tuple[int, Section]":
     """How many are open; those, and what was closed lately."""
-    from mlops_assets.commands.tickets import held_in
+    from mlops_assets.commands.tickets import LATE_SECONDS, held_in
     from mlops_assets.monitoring.report.record import Section, Table
-    from mlops_assets.monitoring.report.sections import moment
-    from mlops_assets.monitoring.tickets.findings import moment as iso
-    from mlops_assets.monitoring.tickets.shelf import Shelf
+    from mlops_assets.monitoring.report.sections import moment, span
 
-    name = asked.experiment.name
     if asked.instance is None:
         return 0, Section("Tickets", "unknown", "none ever", ("Nothing was ever run.",))
     now = asked.now.timestamp()
@@ -100,12 +99,32 @@ def tickets(asked: Asked) -> "tuple[int, Section]":
         (one.ticket, one.severity, one.cause, moment(one.since), one.words, one.action)
         for one in shown
     )
-    _, books, _ = Shelf(asked.instance.daemon_cursor_storage).read([name])
-    closed = sorted(
-        (one for one in books[name].tickets.values() if one.closed >= asked.since.timestamp()),
-        key=lambda one: -one.closed,
-    )
-    past = tuple(
+    heads = ("ticket", "severity", "cause", "since", "what", "next")
+    tables = (*((Table(heads, rows),) if rows else ()), *_closed(asked, asked.instance))
+    if not looked:
+        said = "The sensor that keeps tickets has never looked: it does while the daemon runs."
+        return len(shown), Section("Tickets", "unknown", "not kept", (said,), (), tables)
+    words = [] if tables else ["No ticket is open, and none was closed lately."]
+    if now - looked > LATE_SECONDS:
+        ago = span(timedelta(seconds=now - looked))
+        words.append(f"The sensor that keeps them looked {ago} ago: is the daemon running?")
+    grave = any(one.severity in ("error", "critical") for one in shown)
+    state: State = "bad" if grave else "warning" if shown else "good"
+    brief = f"{len(shown)} open" if shown else "none open"
+    return len(shown), Section("Tickets", state, brief, tuple(words), (), tables)
+
+
+def _closed(asked: Asked, instance: "dg.DagsterInstance") -> "tuple[Table, ...]":
+    """Tickets that were closed lately, the newest first."""
+    from mlops_assets.monitoring.report.record import Table
+    from mlops_assets.monitoring.report.sections import moment
+    from mlops_assets.monitoring.tickets.findings import moment as iso
+    from mlops_assets.monitoring.tickets.shelf import Shelf
+
+    name, since = asked.experiment.name, asked.since.timestamp()
+    _, books, _ = Shelf(instance.daemon_cursor_storage).read([name])
+    closed = [one for one in books[name].tickets.values() if one.closed >= since]
+    rows = tuple(
         (
             f"{name}#{one.number}",
             one.finding.cause,
@@ -113,22 +132,10 @@ def tickets(asked: Asked) -> "tuple[int, Section]":
             moment(iso(one.closed)),
             one.finding.words,
         )
-        for one in closed[:MOST]
+        for one in sorted(closed, key=lambda one: -one.closed)[:MOST]
     )
-    tables = [Table(("ticket", "severity", "cause", "since", "what", "next"), rows)] if rows else []
-    tables += (
-        [Table(("ticket", "cause", "opened", "closed", "what"), past, "Closed lately")]
-        if past
-        else []
-    )
-    if not looked:
-        said = "The sensor that keeps tickets has never looked: it does while the daemon runs."
-        return len(shown), Section("Tickets", "unknown", "not kept", (said,), (), tuple(tables))
-    words = () if tables else ("No ticket is open, and none was closed lately.",)
-    grave = any(one.severity in ("error", "critical") for one in shown)
-    state: State = "bad" if grave else "warning" if shown else "good"
-    brief = f"{len(shown)} open" if shown else "none open"
-    return len(shown), Section("Tickets", state, brief, words, (), tuple(tables))
+    heads = ("ticket", "cause", "opened", "closed", "what")
+    return (Table(heads, rows, "Closed lately"),) if rows else ()
 
 
 def model(asked: Asked, versions: "list[RegistryVersion]", refused: str) -> "Section":
