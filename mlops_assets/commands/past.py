@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from mlops_assets.deployment.history import Deployment
     from mlops_assets.gateways.registered import RegistryVersion
-    from mlops_assets.monitoring.report.record import Section, State
+    from mlops_assets.monitoring.report.record import Section, State, Table
 
 MOST = 25
 """Rows of a table."""
