@@ -12,6 +12,7 @@ from mlops_assets.commands.mute import mute, unmute
 from mlops_assets.commands.plan import plan
 from mlops_assets.commands.predict import predict
 from mlops_assets.commands.promote import promote
+from mlops_assets.commands.report import report
 from mlops_assets.commands.reproduce import reproduce
 from mlops_assets.commands.retention import retention
 from mlops_assets.commands.rollback import rollback
@@ -35,8 +36,8 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    init, check, plan, run, predict, serve, status, tickets, mute, unmute, history, impact, promote,
-    rollback, reproduce, retention, stop, webhooks, schema, completion,
+    init, check, plan, run, predict, serve, status, report, tickets, mute, unmute, history, impact,
+    promote, rollback, reproduce, retention, stop, webhooks, schema, completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)

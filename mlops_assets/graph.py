@@ -23,6 +23,7 @@ from mlops_assets.monitoring import schedules as monitoring_schedules
 from mlops_assets.monitoring import sensors as monitoring_sensors
 from mlops_assets.monitoring.performance import assets as performance_assets
 from mlops_assets.monitoring.performance import checks as performance_checks
+from mlops_assets.monitoring.report import assets as report_assets
 from mlops_assets.registry import assets as registry_assets
 from mlops_assets.registry import checks as registry_checks
 from mlops_assets.registry import schedules as registry_schedules
@@ -48,6 +49,7 @@ def build_experiment(experiment: Experiment) -> dg.Definitions:
         labels_assets.build(experiment),
         performance_assets.build(experiment),
         performance_checks.build(experiment),
+        report_assets.build(experiment),
         _jobs(experiment),
     )
 

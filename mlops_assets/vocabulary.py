@@ -32,6 +32,7 @@ SERVING_PROFILE = "serving_profile"
 LABELS = "labels"
 PREDICTION_LOG = "prediction_log"
 PERFORMANCE = "performance"
+MONITORING_REPORT = "monitoring_report"
 
 MATCHES_SCHEMA = "matches_schema"
 LABELS_DO_NOT_LEAK = "labels_do_not_leak"

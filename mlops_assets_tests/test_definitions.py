@@ -33,6 +33,7 @@ STAGE_OF = {
     "endpoints": "deployment",
     "reference_profile": "monitoring",
     "serving_profile": "monitoring",
+    "monitoring_report": "monitoring",
 }
 CHECKS = {
     "matches_schema": "features",

@@ -16,6 +16,7 @@ from mlops_assets.commands.instance import open_instance
 from mlops_assets.commands.live import live_endpoint
 from mlops_assets.commands.predict import MOST
 from mlops_assets.experiment import loader
+from mlops_assets.gateways.attached import REPORT_STATE
 from mlops_assets.gateways.profile_store import ProfileStore
 from mlops_assets.gateways.wait import wait_until
 from mlops_assets.modeling.folds import SPLIT, TEST
@@ -24,6 +25,7 @@ from mlops_assets.modeling.scoring import fetched, records
 from mlops_assets.serving.client import Client
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets_tests.commands.project import CHURN, Project
+from mlops_assets_tests.monitoring.report.test_render import Page
 
 pytestmark = pytest.mark.pipeline
 
@@ -126,6 +128,25 @@ def test_traffic_as_in_training_is_no_drift_and_shifted_traffic_is(live):
     assert "monthly_charges" in verdict.reason
     (status,) = live.json("status").values()
     assert "monthly_charges" in status["drift"]
+    (version,) = {endpoint["version"] for endpoint in status["endpoints"]}
+    assert (
+        "drift: 1 column has drifted" in live.registry.version("churn", version).tags[REPORT_STATE]
+    )
+
+
+def test_the_report_says_what_monitoring_found_and_what_was_done(live):
+    file = live.root / "report.html"
+    said = live.mlops("report", "churn", "--output", str(file))
+    assert said.startswith("churn is not well (")
+    assert "drift: 1 column has drifted" in said
+    text = " ".join("".join(Page(file.read_text(encoding="utf-8")).text).split())
+    assert "2,400 rows" in text
+    assert "1 of 11 columns of inputs is not as in training: monthly_charges" in text
+    assert "went live on local" in text
+    assert "version 1 was promoted" in text
+    assert "training succeeded" in text
+    assert "roc_auc" in text
+    assert "HistGradientBoostingClassifier" in text
 
 
 def test_a_model_below_the_floor_is_not_registered_and_the_old_one_serves(live):

@@ -40,7 +40,7 @@ def record(
 
 
 def _kinds() -> dict[str, type[Any]]:
-    from mlops_assets.gateways import records
+    from mlops_assets.gateways import realised, records
 
     return {
         "source": records.Snapshot,
@@ -53,4 +53,6 @@ def _kinds() -> dict[str, type[Any]]:
         "reference_profile": records.ReferenceProfile,
         "endpoints": records.Endpoint,
         "serving_profile": records.ServingProfile,
+        "performance": realised.Performance,
+        "monitoring_report": records.MonitoringReport,
     }

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.commands import report
+from mlops_assets.commands import words
 from mlops_assets.commands.console import Console
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Progress:
             self._console.live("waiting", "another run of this experiment is at this step")
         elif kind == "ASSET_MATERIALIZATION" and event.asset_key is not None:
             path = event.asset_key.path[1:]
-            for label, text in report.fields(path[0], self._read(*path)):
+            for label, text in words.fields(path[0], self._read(*path)):
                 self._console.field(label, text)
         elif kind == "ASSET_CHECK_EVALUATION":
             data: Any = event.event_specific_data

@@ -247,6 +247,20 @@ class ServingProfile:
 
 
 @dataclass(frozen=True)
+class MonitoringReport:
+    """What monitoring said of the version that was live."""
+
+    version: int
+    at: str
+    """When, ISO 8601, UTC."""
+    state: Literal["good", "unknown", "warning", "bad"]
+    said: str
+    """In short."""
+    url: str
+    """Where browsers get the whole of it; empty when MLflow did not take it."""
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """What answers requests on one target."""
 

@@ -38,7 +38,7 @@ def all_versions(registry: ModelRegistry, name: str) -> list[RegistryVersion]:
     Raises:
         RegistryError: MLflow does not answer.
     """
-    with _answering(registry, f"list the versions of {name}"):
+    with answering(registry, f"list the versions of {name}"):
         return sorted(
             (version_from(one) for one in _versions(registry, f"name = '{name}'")),
             key=lambda one: one.version,
@@ -52,7 +52,7 @@ def runs_before(registry: ModelRegistry, experiment: str, before: datetime) -> l
     Raises:
         RegistryError: MLflow does not answer.
     """
-    with _answering(registry, f"list the runs of {experiment}"):
+    with answering(registry, f"list the runs of {experiment}"):
         found = registry.client.get_experiment_by_name(experiment)
         if found is None:
             return []
@@ -68,7 +68,7 @@ def run_record(registry: ModelRegistry, run_id: str) -> RunRecord | None:
     """
     from mlflow.exceptions import MlflowException
 
-    with _answering(registry, f"read the run {run_id}"):
+    with answering(registry, f"read the run {run_id}"):
         try:
             run = registry.client.get_run(run_id)
         except MlflowException as error:
@@ -84,7 +84,7 @@ def versions_of_run(registry: ModelRegistry, run_id: str) -> list[RegistryVersio
     Raises:
         RegistryError: MLflow does not answer.
     """
-    with _answering(registry, f"list the versions of run {run_id}"):
+    with answering(registry, f"list the versions of run {run_id}"):
         return [version_from(one) for one in _versions(registry, f"run_id = '{run_id}'")]
 
 
@@ -95,7 +95,7 @@ def remove_version(registry: ModelRegistry, name: str, number: int) -> bool:
     Raises:
         RegistryError: MLflow does not answer.
     """
-    with _answering(registry, f"remove version {number} of {name}"):
+    with answering(registry, f"remove version {number} of {name}"):
         # MLflow would take the alias away together with the version.
         if number in registry.aliases(name).values():
             return False
@@ -112,7 +112,7 @@ def remove_run(registry: ModelRegistry, run_id: str) -> None:
     """
     from mlflow.exceptions import MlflowException
 
-    with _answering(registry, f"remove the run {run_id}"):
+    with answering(registry, f"remove the run {run_id}"):
         try:
             run = registry.client.get_run(run_id)
         except MlflowException as error:
@@ -136,7 +136,7 @@ def remove_trial(registry: ModelRegistry, run_id: str) -> None:
     Raises:
         RegistryError: MLflow does not answer.
     """
-    with _answering(registry, f"remove the run {run_id}"):
+    with answering(registry, f"remove the run {run_id}"):
         _unless_gone(partial(registry.client.delete_run, run_id))
 
 
@@ -183,7 +183,7 @@ def _runs(registry: ModelRegistry, experiment_id: str, wanted: str) -> "Iterator
 
 
 @contextmanager
-def _answering(registry: ModelRegistry, doing: str) -> Iterator[None]:
+def answering(registry: ModelRegistry, doing: str) -> Iterator[None]:
     """Whatever MLflow and its stores raise becomes an error that says what was being done."""
     registry.check()
     try:

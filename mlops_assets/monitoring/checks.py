@@ -1,7 +1,6 @@
 """Whether profiles arrive, and whether traffic and predictions look as they did before."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,16 +12,22 @@ from mlops_assets.gateways import telemetry
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.records import ServingProfile
 from mlops_assets.gateways.telemetry import Telemetry
-from mlops_assets.modeling.figures import as_markdown
-from mlops_assets.monitoring import comparison, data_quality, drift, freshness, plots, rejections
-from mlops_assets.monitoring.comparison import Compared, Judged
-from mlops_assets.monitoring.drift import ColumnAlarm
+from mlops_assets.monitoring import (
+    charts,
+    comparison,
+    data_quality,
+    freshness,
+    judgement,
+    rejections,
+)
+from mlops_assets.monitoring.comparison import Compared
+from mlops_assets.monitoring.drawing import as_markdown
+from mlops_assets.monitoring.judgement import Judgement, What
 from mlops_assets.monitoring.profiles import Reader
 from mlops_assets.monitoring.resources import TOLD, told_before
 from mlops_assets.monitoring.spec import DriftSpec, MonitoringSpec
-from mlops_assets.serving.scorer import OUTPUTS
 
-DRIFT = {
+DRIFT: dict[str, What] = {
     names.HAS_NOT_DRIFTED: "inputs",
     names.PREDICTIONS_HAVE_NOT_DRIFTED: "predictions",
 }
@@ -139,8 +144,18 @@ def _freshness(
             "unreadable_files": len(profile.unreadable),
             "files_ahead_of_time": len(profile.ahead),
             TOLD: dg.MetadataValue.json(telemetry.to_json(telemetry.latest(told, before))),
+            **_traffic(profile),
         },
     )
+
+
+def _traffic(profile: ServingProfile) -> dict[str, Any]:
+    """Rows by window, where there are any."""
+    if not profile.windows:
+        return {}
+    starts, rows = zip(*((each.start, each.rows) for each in profile.windows), strict=True)
+    picture = charts.traffic("Rows profiled in each window", starts, rows)
+    return {"pictures": dg.MetadataValue.md(as_markdown([picture]))}
 
 
 def _quality(
@@ -162,6 +177,8 @@ def _quality(
     if judged.alarms:
         rows = [dg.TableRecord(data_quality.row(alarm)) for alarm in judged.alarms]
         metadata["columns"] = dg.MetadataValue.table(rows)
+    if pictures := data_quality.pictures(judged):
+        metadata["pictures"] = dg.MetadataValue.md(as_markdown(pictures))
     return dg.AssetCheckResult(
         check_name=names.DATA_QUALITY_HOLDS,
         asset_key=key,
@@ -172,115 +189,30 @@ def _quality(
 
 
 def _drift(
-    name: str, what: str, compared: Compared, spec: DriftSpec, key: dg.AssetKey
+    name: str, what: What, compared: Compared, spec: DriftSpec, key: dg.AssetKey
 ) -> dg.AssetCheckResult:
-    outputs = name == names.PREDICTIONS_HAVE_NOT_DRIFTED
-    wanted = None if outputs else spec.columns
-    windows = [
-        replace(
-            window,
-            columns=tuple(
-                c for c in window.columns if _is_judged(c.column, wanted, outputs=outputs)
-            ),
-        )
-        for window in compared.windows
-        if window.same_version or not outputs
-    ]
-    if not windows:
-        return _not_judged(name, compared, key)
-    if not windows[-1].columns:
-        return dg.AssetCheckResult(
-            check_name=name,
-            asset_key=key,
-            passed=False,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"no column to judge: {', '.join(wanted or ()) or what} in neither profile",
-        )
-    verdicts = [drift.judge(window.columns, spec) for window in windows]
-    alarms = drift.over_windows(verdicts, spec, compared.importances)
-    alarming = [alarm for alarm in alarms if alarm.alarming]
-    ranked = [alarm.newest.column for alarm in alarms]
-    pictures = {
-        "then and now": plots.then_and_now(windows[-1].columns, ranked),
-        "by window": plots.by_window([w.start for w in windows], verdicts, ranked, spec.effect),
-    }
+    found = judgement.judge(what, compared, spec)
     return dg.AssetCheckResult(
         check_name=name,
         asset_key=key,
-        passed=not alarming,
+        passed=found.passed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=_summary(alarms, windows[-1], spec, what),
-        metadata={
-            "rows": windows[-1].rows,
-            "version": compared.version,
-            "judged": True,
-            "windows": len(windows),
-            "compared_with": spec.against,
-            "drifted_columns": len(alarming),
-            "value": max(alarm.newest.jensen_shannon for alarm in alarms),
-            "threshold": spec.effect,
-            "columns": dg.MetadataValue.table([_record(alarm) for alarm in alarms]),
-            "pictures": dg.MetadataValue.md(as_markdown(pictures)),
-        },
+        description=found.reason,
+        metadata=_metadata(found, compared, spec) if found.judged else {"judged": False},
     )
 
 
-def _is_judged(column: str, wanted: tuple[str, ...] | None, *, outputs: bool) -> bool:
-    return (column in OUTPUTS) == outputs and (wanted is None or column in wanted)
-
-
-def _not_judged(name: str, compared: Compared, key: dg.AssetKey) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name=name,
-        asset_key=key,
-        passed=True,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"not judged: {compared.note}",
-        metadata={"judged": False},
-    )
-
-
-def _record(alarm: ColumnAlarm) -> dg.TableRecord:
-    """A row of the ranked table; what does not apply is empty."""
-    newest = alarm.newest
-    shown = {
-        "column": newest.column,
-        "alarm": "yes" if alarm.alarming else "",
-        "windows": f"{alarm.times} of {alarm.of}",
-        "importance": alarm.importance,
-        "jensen_shannon": newest.jensen_shannon,
-        "psi": newest.psi,
-        "ks": newest.ks,
-        "wasserstein": newest.wasserstein,
-        "p_value": newest.p_value,
-        "q_value": newest.q_value,
-        "most_moved": newest.moved,
+def _metadata(found: Judgement, compared: Compared, spec: DriftSpec) -> dict[str, Any]:
+    rows = [dg.TableRecord(judgement.row(alarm)) for alarm in found.alarms]
+    return {
+        "rows": found.windows[-1].rows,
+        "version": compared.version,
+        "judged": True,
+        "windows": found.alarms[0].of,
+        "compared_with": spec.against,
+        "drifted_columns": len(found.alarming),
+        "value": found.furthest,
+        "threshold": spec.effect,
+        "columns": dg.MetadataValue.table(rows),
+        "pictures": dg.MetadataValue.md(as_markdown(judgement.pictures(found, spec))),
     }
-    return dg.TableRecord(
-        {
-            name: ""
-            if value is None
-            else float(f"{value:.4g}")
-            if isinstance(value, float)
-            else value
-            for name, value in shown.items()
-        }
-    )
-
-
-def _summary(alarms: tuple[ColumnAlarm, ...], newest: Judged, spec: DriftSpec, what: str) -> str:
-    reference = comparison.WORDS[spec.against]
-    alarming = [alarm for alarm in alarms if alarm.alarming]
-    if alarming:
-        first = ", ".join(
-            f"{a.newest.column} ({a.newest.jensen_shannon:.2f}, in {a.times} of {a.of} windows, "
-            f"{a.newest.moved})"
-            for a in alarming[:3]
-        )
-        return f"{len(alarming)} of {len(alarms)} columns of {what} are not as {reference}: {first}"
-    if seen := [alarm.newest.column for alarm in alarms if alarm.newest.drifted]:
-        return (
-            f"no alarm yet: in the newest window {', '.join(seen[:3])} of {what} are not as "
-            f"{reference}; {spec.at_least} of {spec.windows} windows are an alarm"
-        )
-    return f"{len(alarms)} columns of {what} over {newest.rows:,} rows are as {reference}"

@@ -21,6 +21,17 @@ WORDS: dict[Against, str] = {
     "year_before": "at the same hours 52 weeks before",
 }
 
+NAMES: dict[Against, str] = {
+    "training": "training",
+    "previous": "the window before",
+    "day_before": "the day before",
+    "week_before": "the week before",
+    "year_before": "52 weeks before",
+}
+
+SHOWN = 12
+"""Windows that pictures show at least, where there are so many: more than are judged."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -50,7 +61,7 @@ class Compared:
 
 
 def compare(experiment: Experiment, profile: ServingProfile, reader: Reader) -> Compared:
-    """Read the windows that count, and what they are compared with."""
+    """Read the windows that count, some before them, and what they are compared with."""
     spec, store = experiment.monitoring.drift, reader.store
     windows = tuple(_windows(experiment, profile, reader))
     path = importances_path(experiment.name, profile.version)
@@ -61,7 +72,8 @@ def compare(experiment: Experiment, profile: ServingProfile, reader: Reader) -> 
 def _windows(experiment: Experiment, profile: ServingProfile, reader: Reader) -> Iterator[Judged]:
     spec = experiment.monitoring.drift
     chained = spec.against == "previous"
-    units = judged(profile.windows, min_rows=spec.min_rows, most=spec.windows + chained)
+    most = max(spec.windows, SHOWN) + chained
+    units = judged(profile.windows, min_rows=spec.min_rows, most=most)
     trained: Any = None
     if units and spec.against == "training":
         path = reference_path(experiment.name, profile.version)

@@ -1,5 +1,8 @@
 """What Dagster's own store remembers of earlier evaluations."""
 
+from datetime import UTC, datetime
+from typing import Any
+
 import dagster as dg
 
 from mlops_assets.gateways import telemetry
@@ -22,3 +25,19 @@ def told_before(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dict[s
             found = evaluation.metadata.get(TOLD)
             return {} if found is None else telemetry.from_json(found.value)
     return {}
+
+
+def numbers_before(
+    instance: dg.DagsterInstance, check: dg.AssetCheckKey, name: str
+) -> list[tuple[str, float]]:
+    """A number that the last evaluations left in their metadata, oldest first, each with when
+    (ISO 8601, UTC)."""
+    history = instance.event_log_storage.get_asset_check_execution_history(check, limit=LOOKED_BACK)
+    found = []
+    for record in reversed(history):
+        evaluation = record.evaluation
+        if isinstance(evaluation, dg.AssetCheckEvaluation) and name in evaluation.metadata:
+            at = datetime.fromtimestamp(record.create_timestamp, UTC)
+            value: Any = evaluation.metadata[name].value
+            found.append((at.isoformat(timespec="seconds"), float(value)))
+    return found

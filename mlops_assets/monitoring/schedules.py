@@ -67,7 +67,7 @@ def _profile(experiment: Experiment) -> dg.AssetKey:
 
 def _assets(experiment: Experiment) -> list[dg.AssetKey]:
     """What is made anew in every window."""
-    made = [names.SERVING_PROFILE]
+    made = [names.SERVING_PROFILE, names.MONITORING_REPORT]
     if experiment.monitoring.prediction_log is not None:
         made += [names.PREDICTION_LOG, names.PERFORMANCE]
     if experiment.labels is not None:

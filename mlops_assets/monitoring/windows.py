@@ -3,17 +3,20 @@
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain, groupby
 from typing import Any
 
 from mlops_assets.experiment.model import Experiment
-from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.data_store import DataStore, StoredFile
 from mlops_assets.gateways.profile_store import Increment, ProfileStore, in_order
 from mlops_assets.gateways.records import Arrival, Endpoint, ProfiledWindow, ServingProfile
 from mlops_assets.monitoring import profiles
 from mlops_assets.monitoring.spec import EARLIER
 from mlops_assets.serving.recording import STAMP
+
+MOST_MERGED = 500
+"""Windows whose rows are looked up, of those that were merged."""
 
 
 def lately(
@@ -100,6 +103,39 @@ def collect(
             url = store.at(merged["path"])
             windows.append(ProfiledWindow(start.isoformat(), version, merged["rows"], url))
     return Collected(tuple(windows), tuple(unreadable))
+
+
+def merged_since(store: DataStore, experiment: str, since: datetime) -> list[ProfiledWindow]:
+    """The windows of every version that were merged and began at `since` (aware) or later, oldest
+    first; the newest of them, where there are many. Nothing is merged anew."""
+    top = f"{experiment}/serving_profiles"
+    newest: dict[tuple[datetime, int], StoredFile] = {}
+    for file in store.listed(top):
+        version, _, name = file.path.removeprefix(f"{top}/").partition("/")
+        stamp = name.removesuffix(".json").rpartition("-")[0]
+        if not (name.endswith(".json") and version.isdecimal() and stamp):
+            continue
+        start = datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
+        known = newest.get((start, int(version)))
+        # A window is merged again, under another name, when a file comes late.
+        if start >= since and (known is None or _after(file, known)):
+            newest[start, int(version)] = file
+    found = []
+    for (start, number), file in sorted(newest.items(), key=_place)[-MOST_MERGED:]:
+        made = store.read_json(store.at(file.path))
+        if made["rows"]:
+            url = store.at(made["path"])
+            found.append(ProfiledWindow(start.isoformat(), number, made["rows"], url))
+    return found
+
+
+def _place(item: tuple[tuple[datetime, int], StoredFile]) -> tuple[datetime, int]:
+    return item[0]
+
+
+def _after(one: StoredFile, other: StoredFile) -> bool:
+    never = datetime.min.replace(tzinfo=UTC)
+    return (one.modified or never) >= (other.modified or never)
 
 
 def _merged(

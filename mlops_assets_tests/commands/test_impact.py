@@ -85,7 +85,7 @@ def test_an_asset_of_one_experiment_has_what_comes_after_it(project: Project) ->
     (one,) = found(project, "churn/trained_model").values()
     assert one.assets == (
         "churn/evaluation", "churn/registered_version", "churn/endpoints/local",
-        "churn/reference_profile", "churn/serving_profile",
+        "churn/reference_profile", "churn/serving_profile", "churn/monitoring_report",
     )  # fmt: skip
     assert ("churn/evaluation", "beats_champion", True) in [
         (c.asset, c.name, c.blocking) for c in one.checks

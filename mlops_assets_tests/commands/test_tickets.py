@@ -10,9 +10,11 @@ from click.testing import CliRunner, Result
 
 from mlops_assets.cli import cli
 from mlops_assets.commands.instance import open_instance
+from mlops_assets.monitoring.tickets.advice import advice_of
 from mlops_assets.monitoring.tickets.course import Surroundings, step
 from mlops_assets.monitoring.tickets.shelf import Desk, Shelf
 from mlops_assets_tests.commands.project import CHURN, Project
+from mlops_assets_tests.monitoring.report.test_render import Page
 from mlops_assets_tests.monitoring.tickets.world import DRIFT, FRESH, PROBE, finding
 
 Run = Callable[..., Result]
@@ -70,6 +72,17 @@ def test_the_worst_comes_first_with_what_to_do(mlops: Run) -> None:
     }
     assert notes == {PROBE: "", FRESH: f"follows from {PROBE}", DRIFT: f"follows from {PROBE}"}
     assert f"churn#1 critical: {PROBE} since" in mlops("status", "churn").output
+
+
+def test_the_report_has_them_with_what_to_do(mlops: Run, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    done = mlops("report", "churn", "-o", str(file))
+    assert done.exit_code == 0, done.output
+    text = "".join(Page(file.read_text(encoding="utf-8")).text)
+    assert "churn#1" in text
+    assert PROBE in text
+    assert advice_of(PROBE).action in text
+    assert "No version is registered yet" in text
 
 
 def test_a_mute_is_said_and_ended(mlops: Run) -> None:

@@ -28,12 +28,14 @@ def test_one_window_is_no_alarm_and_two_are(tmp_path):
     traffic.flush(NOW, shift=0.6)
     second = traffic.inputs()
     assert not second.passed
-    assert "1 of 2 columns of inputs are not as in training: charges" in second.description
+    assert "1 of 2 columns of inputs is not as in training: charges" in second.description
     assert "in 2 of 3 windows" in second.description
     table = second.metadata["columns"].records
     assert [row.data["column"] for row in table] == ["charges", "tenure"]
     assert table[0].data["windows"] == "2 of 3"
-    assert "data:image" in second.metadata["pictures"].value
+    pictures = second.metadata["pictures"].value
+    assert pictures.count("](data:image/svg+xml;base64,") == 3
+    assert "![charges]" in pictures
 
 
 def test_asking_again_about_the_same_windows_changes_nothing(tmp_path):

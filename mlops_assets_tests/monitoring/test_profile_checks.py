@@ -79,7 +79,10 @@ def test_missing_values_in_two_windows_are_an_alarm(tmp_path):
     traffic.flush(NOW, missing=0.4)
     second = traffic.quality()
     assert not second.passed
-    assert "1 of 2 columns are not as expected: tenure: missing in 40.0%" in second.description
+    assert "1 of 2 columns is not as expected: tenure: missing in 40.0%" in second.description
+    pictures = second.metadata["pictures"].value
+    assert pictures.count("data:image") == 3
+    assert "![tenure]" in pictures
     (row,) = second.metadata["columns"].records
     assert (row.data["column"], row.data["what"], row.data["windows"]) == (
         "tenure",

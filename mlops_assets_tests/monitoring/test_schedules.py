@@ -110,8 +110,8 @@ def test_each_experiment_gets_a_run_that_touches_nothing_of_the_others(
         for request in requests
     }
     assert [made(result) for result in results.values()] == [
-        {"churn/serving_profile"},
-        {"credit/serving_profile"},
+        {f"{name}/{asset}" for asset in (names.SERVING_PROFILE, names.MONITORING_REPORT)}
+        for name in ("churn", "credit")
     ]
     assert set(judged(results["churn"])) == {f"churn {name}" for name in CHECKS}
     assert not judged(results["churn"])["churn answers_probe"]
@@ -133,7 +133,10 @@ def test_only_experiments_with_such_windows_are_asked_for(
 ) -> None:
     (request,) = tick(loaded, instance, "week", at=ENDED)
     assert request.tags[names.EXPERIMENT_TAG] == "sales"
-    assert made(launch(loaded, instance, "week", request)) == {"sales/serving_profile"}
+    assert made(launch(loaded, instance, "week", request)) == {
+        "sales/serving_profile",
+        "sales/monitoring_report",
+    }
 
 
 def test_a_tick_repeats_its_keys_and_the_next_one_has_others(

@@ -1,6 +1,8 @@
 """Whether the quality on labels that came since is what it was on the held-out rows, and whether
 logged rows are as those of the training."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -9,14 +11,15 @@ from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import ModelRegistry
-from mlops_assets.gateways.realised import LoggedRows, Performance, QualityWindow
+from mlops_assets.gateways.realised import LoggedRows, Performance
 from mlops_assets.gateways.registered import Origin
-from mlops_assets.modeling.figures import as_markdown
-from mlops_assets.modeling.tasks import METRICS
-from mlops_assets.monitoring import domain
+from mlops_assets.monitoring import charts, domain
+from mlops_assets.monitoring.counting import counted
 from mlops_assets.monitoring.domain import Separation
-from mlops_assets.monitoring.performance import features, inputs, plots, verdict
-from mlops_assets.monitoring.performance.verdict import Inputs, Standard, Verdict
+from mlops_assets.monitoring.drawing import Picture, as_markdown
+from mlops_assets.monitoring.performance import features, finding, rows, verdict
+from mlops_assets.monitoring.performance.finding import Found
+from mlops_assets.monitoring.resources import numbers_before
 from mlops_assets.monitoring.spec import DriftSpec, QualitySpec
 
 
@@ -52,20 +55,14 @@ def _quality_holds(experiment: Experiment) -> dg.AssetChecksDefinition:
     def quality_holds(
         performance: Performance, data_store: dg.ResourceParam[DataStore]
     ) -> dg.AssetCheckResult:
-        standard = _standard(experiment, performance)
-        found = verdict.judge(performance.windows, performance.version, standard, spec)
-        drifted = None
-        if not found.passed:
-            starts = {each.window.begins for each in found.fallen}
-            drifted = inputs.compare(data_store, experiment, performance.version, starts)
-        said = found.note and f"not judged: {found.note}{_expected(performance, metric)}"
+        found = finding.find(data_store, experiment, performance)
         return dg.AssetCheckResult(
             check_name=names.QUALITY_HOLDS,
             asset_key=key,
-            passed=found.passed,
+            passed=found.verdict.passed,
             severity=dg.AssetCheckSeverity.WARN,
-            description=said or verdict.words(found, standard, spec, drifted),
-            metadata=_metadata(performance, standard, spec, found, drifted),
+            description=found.words,
+            metadata=_metadata(performance.version, found, spec),
         )
 
     return quality_holds
@@ -90,6 +87,7 @@ def _rows_have_not_drifted(experiment: Experiment) -> dg.AssetChecksDefinition:
     )
     @names.inspected_once
     def rows_have_not_drifted(
+        context: dg.AssetCheckExecutionContext,
         prediction_log: LoggedRows,
         data_store: dg.ResourceParam[DataStore],
         model_registry: dg.ResourceParam[ModelRegistry],
@@ -103,14 +101,18 @@ def _rows_have_not_drifted(experiment: Experiment) -> dg.AssetChecksDefinition:
             most=domain.MOST_ROWS,
         )
         if found is None or min(len(found.logged), len(found.reference)) < spec.min_rows:
-            rows = 0 if found is None else len(found.logged)
-            said = f"{rows} logged rows beside the training set, {spec.min_rows} are needed"
-            return _rows_not_judged(key, f"{said} (monitoring.drift.min_rows)")
+            there = 0 if found is None else len(found.logged)
+            said = f"{counted(there, 'logged row')} beside the training set"
+            more = f"{spec.min_rows} are needed (monitoring.drift.min_rows)"
+            return _rows_not_judged(key, f"{said}, {more}")
         try:
             judged = domain.separate(found.reference, found.logged, spec)
         except ValueError as error:
             return _rows_not_judged(key, str(error))
-        return _rows_judged(key, judged, spec, prediction_log.version)
+        check = dg.AssetCheckKey(key, names.ROWS_HAVE_NOT_DRIFTED)
+        before = numbers_before(context.instance, check, "auc")
+        drawn = _pictures(found, judged, [*before, (_now(), judged.auc)], spec)
+        return _rows_judged(key, judged, spec, prediction_log.version, drawn)
 
     return rows_have_not_drifted
 
@@ -126,8 +128,35 @@ def _rows_not_judged(key: dg.AssetKey, why: str) -> dg.AssetCheckResult:
     )
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _pictures(
+    tables: features.Tables,
+    found: Separation,
+    areas: Sequence[tuple[str, float]],
+    spec: DriftSpec,
+) -> list[Picture]:
+    """The area of each evaluation, what tells the rows apart, and the first columns of it."""
+    starts, values = zip(*areas, strict=True)
+    title, words = "Area under the curve, by evaluation", f"alarm from {spec.rows_auc:g} on"
+    telling = [name for name, cost in found.columns if cost > 0][: 4 if found.drifted else 1]
+    return [
+        charts.over_windows(
+            title,
+            starts,
+            {"area": values},
+            limit=spec.rows_auc,
+            words=words,
+        ),
+        charts.ranking("What of the area a column is worth", found.columns),
+        *charts.then_and_now(rows.compare(tables.reference, tables.logged, telling), telling),
+    ]
+
+
 def _rows_judged(
-    key: dg.AssetKey, found: Separation, spec: DriftSpec, version: int
+    key: dg.AssetKey, found: Separation, spec: DriftSpec, version: int, drawn: Sequence[Picture]
 ) -> dg.AssetCheckResult:
     low, high = found.by_chance
     telling = ", ".join(name for name, cost in found.columns[:3] if cost > 0)
@@ -135,7 +164,7 @@ def _rows_judged(
         f"logged rows are told from those of the training with an area of {found.auc:.3f}; chance "
         f"gives {low:.3f} to {high:.3f}, {spec.rows_auc:g} is an alarm"
     )
-    rows = [
+    columns = [
         dg.TableRecord({"column": name, "cost": float(f"{cost:.4g}")})
         for name, cost in found.columns
     ]
@@ -152,65 +181,28 @@ def _rows_judged(
             "by_chance_up_to": high,
             "training_rows": found.rows[0],
             "logged_rows": found.rows[1],
-            "columns": dg.MetadataValue.table(rows),
+            "columns": dg.MetadataValue.table(columns),
+            "pictures": dg.MetadataValue.md(as_markdown(drawn)),
         },
     )
 
 
-def _standard(experiment: Experiment, performance: Performance) -> Standard:
-    metric = experiment.monitoring.quality.metric or experiment.metric
-    rule = experiment.promotion.metrics.get(metric)
-    return Standard(
-        metric=metric,
-        greater_is_better=METRICS[metric].greater_is_better,
-        held_out=performance.held_out.get(metric),
-        floor=None if rule is None else rule.floor,
-    )
-
-
-def _expected(performance: Performance, metric: str) -> str:
-    """The newest estimate, in words."""
-    found = [
-        window.estimated[metric] for window in _ours(performance) if metric in window.estimated
-    ]
-    if not found:
-        return "; there is no estimate either"
-    error = performance.held_out.get("calibration_error")
-    calibrated = f" (error on held-out rows {error.value:.2g})" if error is not None else ""
-    return (
-        f"; estimated {metric} {found[-1].value:.3g} ({found[-1].low:.3g} to {found[-1].high:.3g}) "
-        f"if probabilities are calibrated{calibrated} and the outcome depends on the inputs as in "
-        "training"
-    )
-
-
-def _ours(performance: Performance) -> list[QualityWindow]:
-    return [window for window in performance.windows if window.version == performance.version]
-
-
-def _metadata(
-    performance: Performance,
-    standard: Standard,
-    spec: QualitySpec,
-    found: Verdict,
-    drifted: Inputs | None,
-) -> dict[str, Any]:
+def _metadata(version: int, of: Found, spec: QualitySpec) -> dict[str, Any]:
     """Numbers under names that stay; what does not apply is left out."""
-    ours = _ours(performance)
+    standard, found = of.standard, of.verdict
     newest = (found.fallen or found.looked_at)[-1] if found.looked_at else None
-    window = newest.window if newest else (ours[-1] if ours else None)
+    window = newest.window if newest else (of.windows[-1] if of.windows else None)
     metadata: dict[str, Any] = {
-        "version": performance.version,
+        "version": version,
         "judged": bool(found.looked_at),
         "metric": standard.metric,
         "windows": len(found.looked_at),
         "fallen_windows": len(found.fallen),
     }
     if standard.held_out is not None:
-        worse = -spec.margin if standard.greater_is_better else spec.margin
         metadata |= {
             "held_out": standard.held_out.value,
-            "threshold": standard.held_out.value + worse,
+            "threshold": verdict.worst(standard, spec),
         }
     if standard.floor is not None:
         metadata["floor"] = standard.floor
@@ -226,8 +218,10 @@ def _metadata(
             metadata["lag_median_hours"] = window.lag_median_s / 3600
         if standard.metric in window.estimated:
             metadata["estimated"] = window.estimated[standard.metric].value
-        picture = plots.over_windows(ours, standard)
-        metadata["picture"] = dg.MetadataValue.md(as_markdown({"quality by window": picture}))
-    if drifted is not None:
-        metadata["kind"] = drifted.words()
+        drawn = charts.quality(of.windows, standard, worst=verdict.worst(standard, spec))
+        metadata["picture"] = dg.MetadataValue.md(as_markdown([drawn]))
+        table = [dg.TableRecord(each) for each in finding.rows(of, spec)]
+        metadata["by_window"] = dg.MetadataValue.table(table)
+    if of.drifted is not None:
+        metadata["kind"] = of.drifted.words()
     return metadata

@@ -123,6 +123,29 @@ def worse_by(then: Metric, now: Metric, *, greater: bool) -> Metric:
     )
 
 
+def worst(standard: Standard, spec: QualitySpec) -> float | None:
+    """The value that a window has to be shown to be worse than; None without held-out rows."""
+    if standard.held_out is None:
+        return None
+    return standard.held_out.value + (-spec.margin if standard.greater_is_better else spec.margin)
+
+
+def row(window: QualityWindow, standard: Standard, spec: QualitySpec) -> dict[str, str | float]:
+    """A window in the table that people see; what is not known is empty."""
+    realised = window.realised.get(standard.metric)
+    estimated = window.estimated.get(standard.metric)
+    judged = realised is not None and window.labelled >= spec.min_labels
+    return {
+        "window": window.start,
+        "realised": "" if realised is None else _shown(realised),
+        "fallen": "yes" if judged and _look(window, standard, spec).fallen else "",
+        "predictions": window.predictions,
+        "labelled": f"{window.coverage:.0%}",
+        "lag": "" if window.lag_median_s is None else f"{window.lag_median_s / 3600:.1f} h",
+        "estimated": "" if estimated is None else _shown(estimated),
+    }
+
+
 def _beyond(realised: Metric, standard: Standard) -> bool:
     """Shown to be beyond the floor."""
     if standard.floor is None:

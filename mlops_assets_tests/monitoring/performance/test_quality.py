@@ -103,6 +103,8 @@ def test_it_waits_for_labels_and_then_holds(live):
     assert late.metadata["coverage"].value == 1.0
     assert late.metadata["lag_median_hours"].value == pytest.approx(25 / 60)
     assert "data:image" in late.metadata["picture"].value
+    assert late.metadata["by_window"].records[0].data["labelled"] == "100%"
+    assert "data:image" in rows_as_before.metadata["pictures"].value
     (made,) = [
         event.materialization
         for event in result.get_asset_materialization_events()
@@ -193,7 +195,8 @@ def test_the_schedule_asks_for_it_in_every_window():
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_schedule_context(instance=instance, scheduled_execution_time=at)
         (request,) = schedule(context)
-    assert {key.path[-1] for key in request.asset_selection} == {*MADE, names.SERVING_PROFILE}
+    made = {*MADE, names.SERVING_PROFILE, names.MONITORING_REPORT}
+    assert {key.path[-1] for key in request.asset_selection} == made
     assert {names.QUALITY_HOLDS, names.ROWS_HAVE_NOT_DRIFTED} <= {
         key.name for key in request.asset_check_keys
     }
