@@ -21,7 +21,7 @@ class Family:
 
 
 CHECK, ASSET = ("experiment", "asset", "check", "severity"), ("experiment", "asset")
-TARGET, RUN = ("experiment", "target"), ("experiment", "job")
+TARGET, RUN = ("experiment", "target"), ("experiment", "job_name")
 
 FAMILIES: Mapping[str, Family] = {
     "mlops_check_passed": Family("1 where the check's newest verdict is green, else 0.", CHECK),
