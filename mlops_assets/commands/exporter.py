@@ -14,8 +14,9 @@ from mlops_assets.monitoring.exporter.families import Sample, bounded, render, s
 
 AT_LEAST_S = 5.0
 """Between the end of a look and the next."""
-SHARE = 0.05
-"""Of the time that may go into looks: long ones are taken more seldom."""
+SHARE = 0.1
+"""Of the time that may go into looks: while they take long, they are taken more seldom. A single
+long one, as the first is, which loads the YAMLs, changes nothing."""
 PATIENCE_S = 8.0
 """For a look; Prometheus by default waits for 10 seconds."""
 
@@ -94,9 +95,10 @@ class Watch:
             trouble = f"{error.part} cannot be read: {error}"
         finally:
             self._is(trouble)
-            self._seconds = self._clock() - began
+            seconds = self._clock() - began
+            usual, self._seconds = min(seconds, self._seconds), seconds
             with self._lock:
-                self._due = self._clock() + max(AT_LEAST_S, self._seconds / SHARE)
+                self._due = self._clock() + max(AT_LEAST_S, usual / SHARE)
                 self._pending = None
             done.set()
 

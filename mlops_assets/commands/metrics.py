@@ -35,10 +35,14 @@ def metrics(*, host: str, port: int, most_series: int) -> None:
     import warnings
 
     from mlops_assets import settings
-    from mlops_assets.commands.exporter import Exporter, Watch
+    from mlops_assets.commands.exporter import Exporter, LookError, Watch
 
     warnings.simplefilter("ignore")
     project = Project(settings.load())
+    try:
+        project.load()  # so that the first who asks need not wait for it
+    except LookError as error:
+        click.echo(str(error), err=True)
     watch = Watch(project.look, most=most_series, tell=lambda line: click.echo(line, err=True))
     try:
         exporter = Exporter((host, port), watch, project.discover)
@@ -73,7 +77,7 @@ class Project:
         from mlops_assets.commands.instance import existing_instance
         from mlops_assets.monitoring.exporter.facts import Facts
 
-        platform = self._loaded()
+        platform = self.load()
         try:
             instance = existing_instance(self._settings)
             if instance is None:
@@ -97,7 +101,7 @@ class Project:
         from mlops_assets.deployment.targets.base import TargetError
         from mlops_assets.deployment.targets.local import Local
 
-        self._loaded()
+        self.load()
         context, groups = resources.target_context(self._settings), []
         for each in self._experiments:
             for target in each.deployment.targets:
@@ -115,7 +119,12 @@ class Project:
                 groups.append({"targets": [urlsplit(seen.url).netloc], "labels": labels})
         return groups
 
-    def _loaded(self) -> "Platform":
+    def load(self) -> "Platform":
+        """What reads the storage for the experiments as their YAMLs are now.
+
+        Raises:
+            LookError: one of them is wrong.
+        """
         from mlops_assets.commands.exporter import LookError
         from mlops_assets.experiment import loader
         from mlops_assets.graph import build_experiment
