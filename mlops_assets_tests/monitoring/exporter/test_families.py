@@ -102,7 +102,7 @@ def test_promtool_finds_nothing_to_say_of_the_names() -> None:
 
 
 def test_the_documentation_names_each_with_its_labels() -> None:
-    rows = re.findall(r"^\| `(mlops_\w+)` \| ([^|]*) \|", WIKI.read_text(), flags=re.MULTILINE)
+    rows = re.findall(r"^\| `(mlops_\w+)` \| ([^|]*)\|", WIKI.read_text(), flags=re.MULTILINE)
     written = {name: tuple(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     assert written == {name: each.labels for name, each in {**FAMILIES, **OWN}.items()}
 
