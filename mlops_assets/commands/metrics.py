@@ -86,8 +86,9 @@ class Project:
                 return platform.look(instance, time.time())
         except Exception as error:
             # Whatever a broken database raises, whoever asks gets an answer.
-            words = str(error).strip().partition("\n")[0]
-            raise LookError("storage", words or type(error).__name__) from error
+            root = error.__cause__ or error
+            words = str(root).strip().partition("\n")[0]
+            raise LookError("storage", words or type(root).__name__) from error
 
     def discover(self) -> list[dict[str, Any]]:
         """The endpoints of the target `local` that should answer, on this machine, as groups of

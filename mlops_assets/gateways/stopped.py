@@ -1,18 +1,11 @@
 """Which endpoints were stopped by hand, and when: among the cursors of Dagster's instance, for
 whoever has to know whether an endpoint that does not answer should."""
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Iterable
+
+from mlops_assets.gateways.cursors import Storage
 
 KEY = "mlops/stopped/{}/{}"
-
-
-class Storage(Protocol):
-    """Texts by key, as Dagster keeps cursors."""
-
-    def get_cursor_values(self, keys: set[str]) -> Mapping[str, str]: ...
-
-    def set_cursor_values(self, pairs: Mapping[str, str]) -> None: ...
 
 
 def mark(storage: Storage, experiment: str, target: str, at: float) -> None:
