@@ -10,15 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import httpx
 import pytest
-from click.testing import CliRunner
 
-from mlops_assets import vocabulary as names
-from mlops_assets.cli import cli
 from mlops_assets.commands.exporter import AT_LEAST_S, Exporter, LookError, Watch
-from mlops_assets.commands.instance import open_instance
 from mlops_assets.commands.metrics import Project as Experiments
 from mlops_assets.monitoring.exporter.facts import Facts
 from mlops_assets_tests.commands.project import SMALL, Project
@@ -224,24 +219,6 @@ class TestProject:
         assert experiments.discover() == []
         shutil.rmtree(state)
         assert experiments.discover() == []
-
-    def test_one_that_is_stopped_by_hand_is_expected_no_more(
-        self, project: Project, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        folder = project.settings.home / "endpoints" / "small"
-        folder.mkdir(parents=True)
-        (folder / "state.json").write_text(json.dumps(STATE))
-        experiments, said = Experiments(project.settings), {"state": "live", "version": 4}
-        with open_instance(project.settings) as instance:
-            key = names.endpoint_key("small", "local")
-            instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=said))
-        (before,) = experiments.look().endpoints
-        for name, value in project.environment.items():
-            monkeypatch.setenv(name, value)
-        done = CliRunner().invoke(cli, ["stop", "small"])
-        assert done.exit_code == 0, done.output
-        (after,) = experiments.look().endpoints
-        assert (before.expected, after.expected) == (True, False)
 
 
 STATE = {

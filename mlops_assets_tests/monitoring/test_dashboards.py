@@ -12,7 +12,7 @@ import yaml
 from mlops_assets_tests.monitoring.expressions import DASHBOARDS, dashboard, of_dashboards
 
 PACKAGES = ("@grafana/schema@13.2.3", "typescript@5.9.3")
-CHECK = ("--noEmit", "--strict", "--skipLibCheck", "--module", "esnext",
+CHECK = ("--noEmit", "--strict", "--skipLibCheck", "--lib", "es2020", "--module", "esnext",
          "--moduleResolution", "bundler")  # fmt: skip
 
 

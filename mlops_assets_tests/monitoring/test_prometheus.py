@@ -1,5 +1,5 @@
 """A real Prometheus and Alertmanager over a real endpoint and `mlops metrics`: the endpoint is
-found, its death reaches people, and so does its recovery."""
+found, its death reaches people, and so does its recovery; stopped by hand it is not missed."""
 
 import os
 import signal
@@ -11,9 +11,12 @@ from typing import Any
 import dagster as dg
 import httpx
 import pytest
+from click.testing import CliRunner
 
 from mlops_assets import vocabulary as names
+from mlops_assets.cli import cli
 from mlops_assets.commands.instance import open_instance
+from mlops_assets.commands.metrics import Project as Experiments
 from mlops_assets.deployment.targets.base import Release
 from mlops_assets.monitoring.tickets.book import Book, Ticket
 from mlops_assets.monitoring.tickets.findings import Finding
@@ -110,7 +113,7 @@ class TestMonitoring:
     product = Product
 
     def test_a_dead_endpoint_reaches_people_and_so_does_its_recovery(
-        self, project: Project, site: Site, server: Server
+        self, project: Project, site: Site, server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         port = free_port()
         exporter = project.start("metrics", "--port", str(port))
@@ -149,6 +152,11 @@ class TestMonitoring:
                     monitoring.query(expression)
                     used |= used_by(expression)
                 assert used - monitoring.names() == OF_REGRESSION
+            assert expected(project) == [True]
+            for name, value in project.environment.items():
+                monkeypatch.setenv(name, value)
+            assert CliRunner().invoke(cli, ["stop", "churn"]).exit_code == 0
+            assert expected(project) == [False]
             exporter.send_signal(signal.SIGTERM)
             said, errors = exporter.communicate(timeout=20)
             assert (exporter.returncode, said.splitlines()[-1]) == (0, "Stopped.")
@@ -156,6 +164,10 @@ class TestMonitoring:
         finally:
             exporter.kill()
             exporter.communicate()
+
+
+def expected(project: Project) -> list[bool]:
+    return [each.expected for each in Experiments(project.settings).look().endpoints]
 
 
 def kill(site: Site) -> None:
