@@ -86,10 +86,10 @@ class Watch:
             self._is(f"looking takes longer than {self._patience:g} s")
 
     def _work(self, done: threading.Event) -> None:
-        began, trouble = self._clock(), ""
+        began, trouble = self._clock(), "looking is broken: see the log"
         try:
             self._facts = self._look()
-            self._looked = self._now()
+            self._looked, trouble = self._now(), ""
         except LookError as error:
             self._errors[error.part] += 1
             trouble = f"{error.part} cannot be read: {error}"

@@ -25,7 +25,7 @@ class Storage:
 
     def __init__(self) -> None:
         self.looks = 0
-        self.trouble: LookError | None = None
+        self.trouble: Exception | None = None
         self.answers = threading.Event()
         self.answers.set()
 
@@ -123,6 +123,16 @@ def test_a_storage_that_hangs_is_not_waited_for_and_not_asked_twice() -> None:
     deadline = time.monotonic() + 10
     while asked.watch.trouble and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert asked.told()["mlops_platform_up"] == 1.0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_ours_is_not_taken_for_health() -> None:
+    asked = Asked()
+    asked.storage.trouble = ZeroDivisionError("a fault")
+    assert asked.told()["mlops_platform_up"] == 0.0
+    asked.storage.trouble = None
+    asked.later()
     assert asked.told()["mlops_platform_up"] == 1.0
 
 

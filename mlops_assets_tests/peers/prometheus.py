@@ -48,7 +48,6 @@ def running(folder: Path, *, exporter: str, webhook: str) -> Iterator[Monitoring
         exporter: host and port of `mlops metrics`.
         webhook: URL that every receiver of Alertmanager tells.
     """
-
     alerts, port = f"127.0.0.1:{free_port()}", free_port()
     _write(folder, alerts=alerts, exporter=exporter, webhook=webhook)
     url = f"http://127.0.0.1:{port}"
