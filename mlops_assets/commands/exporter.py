@@ -86,13 +86,15 @@ class Watch:
             self._is(f"looking takes longer than {self._patience:g} s")
 
     def _work(self, done: threading.Event) -> None:
-        began, trouble = self._clock(), "looking is broken: see the log"
+        began, trouble = self._clock(), ""
         try:
             self._facts = self._look()
-            self._looked, trouble = self._now(), ""
+            self._looked = self._now()
         except LookError as error:
             self._errors[error.part] += 1
             trouble = f"{error.part} cannot be read: {error}"
+        except Exception as error:  # noqa: BLE001 a fault of ours; the next look may succeed
+            trouble = f"looking is broken: {error!r}"
         finally:
             self._is(trouble)
             seconds = self._clock() - began
