@@ -8,6 +8,7 @@ from mlops_assets.commands.completion import completion
 from mlops_assets.commands.history import history
 from mlops_assets.commands.impact import impact
 from mlops_assets.commands.init import init
+from mlops_assets.commands.metrics import metrics
 from mlops_assets.commands.mute import mute, unmute
 from mlops_assets.commands.plan import plan
 from mlops_assets.commands.predict import predict
@@ -37,7 +38,7 @@ def cli() -> None:
 
 _COMMANDS = (
     init, check, plan, run, predict, serve, status, report, tickets, mute, unmute, history, impact,
-    promote, rollback, reproduce, retention, stop, webhooks, schema, completion,
+    promote, rollback, reproduce, retention, stop, webhooks, metrics, schema, completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)

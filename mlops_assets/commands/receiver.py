@@ -4,31 +4,24 @@ It is reachable by whoever reaches its port: everything is bounded before it is 
 """
 
 import re
-import sys
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
+from mlops_assets.commands.listening import SECONDS, Handler, Listener
 from mlops_assets.gateways.webhooks import FRESH_SECONDS, WebhookError, verify
 
 MOST_BYTES = 1024 * 1024
 """A version's event carries its description and tags."""
-MOST_CONNECTIONS = 32
-SECONDS = 10.0
 REMEMBERED = 10_000
 """Deliveries that are recognized when they come again."""
 WINDOW = 2 * FRESH_SECONDS
 
 
-class Receiver(ThreadingHTTPServer):
+class Receiver(Listener):
     """Answers 204 to what MLflow signed, once it is marked; a repeated delivery marks nothing."""
-
-    daemon_threads = True
-    request_queue_size = 64
 
     def __init__(
         self,
@@ -50,12 +43,10 @@ class Receiver(ThreadingHTTPServer):
         """
         self.secret = secret
         self.tell = tell
-        self.seconds = seconds
         self._mark = mark
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()
-        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        super().__init__(address, _Handler)
+        super().__init__(address, _Handler, seconds=seconds)
 
     def take(self, delivery: str) -> bool:
         """Mark a delivery; False when it was marked before."""
@@ -72,34 +63,12 @@ class Receiver(ThreadingHTTPServer):
                 self._seen.popitem(last=False)
         return True
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that goes away is no news."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: Receiver
     server_version = "mlops-webhooks"
-    sys_version = ""
 
-    def setup(self) -> None:
-        super().setup()
-        self.connection.settimeout(self.server.seconds)
-
-    def do_POST(self) -> None:
+    def post(self) -> None:
         try:
             delivery = verify(
                 dict(self.headers.items()),
@@ -119,12 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.tell(f"{delivery.event}{'' if new else ', which came before'}")
         self._answer(204, "")
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
         """For whoever watches over the process."""
         self._answer(200 if self.path == "/health" else 404, "")
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Requests are not logged: anybody could fill the disk."""
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "")
@@ -141,13 +107,4 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _answer(self, status: int, message: str) -> None:
-        content = message.encode()
-        self.send_response(status)
-        self.send_header("Connection", "close")
-        if status != 204:
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.end_headers()
-        if status != 204:
-            self.wfile.write(content)
-        self.close_connection = True
+        self.answer(status, message.encode())

@@ -1,8 +1,13 @@
 """`mlops stop`: no endpoint of the experiment serves any more. May be repeated."""
 
 import json
+import time
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from mlops_assets.settings import Settings
 
 
 @click.command()
@@ -37,9 +42,21 @@ def stop(experiment: str, *, as_json: bool) -> None:
                 f"{chosen.name} on {kind}: stopped; version {before.version} served at "
                 f"{before.url} since {before.since}"
             )
+        if after is not None:
+            _mark(current, chosen.name, kind)
         content[kind] = {
             "before": before.state if before else None,
             "after": after.state if after else None,
             "version": before.version if before else None,
         }
     click.echo(json.dumps({chosen.name: content}, indent=2) if as_json else "\n".join(lines))
+
+
+def _mark(settings: "Settings", experiment: str, target: str) -> None:
+    """Say in Dagster's storage that it is to be silent, for whoever watches over endpoints."""
+    from mlops_assets.commands.instance import existing_instance
+    from mlops_assets.gateways import stopped
+
+    if (instance := existing_instance(settings)) is not None:
+        with instance:
+            stopped.mark(instance.daemon_cursor_storage, experiment, target, time.time())

@@ -53,9 +53,12 @@ def _register(settings: "Settings", url: str) -> None:
 
 
 def _serve(settings: "Settings", host: str, port: int) -> None:
+    import signal
+
     from mlops_assets.commands.instance import open_instance
     from mlops_assets.commands.receiver import Receiver
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_instance(settings) as instance:
         try:
             receiver = Receiver(

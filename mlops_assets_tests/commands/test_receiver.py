@@ -13,7 +13,8 @@ import dagster as dg
 import httpx
 import pytest
 
-from mlops_assets.commands.receiver import MOST_BYTES, MOST_CONNECTIONS, Receiver
+from mlops_assets.commands.listening import MOST_CONNECTIONS
+from mlops_assets.commands.receiver import MOST_BYTES, Receiver
 from mlops_assets.commands.webhooks import leave
 from mlops_assets.gateways.webhooks import signature
 from mlops_assets.registry import waking

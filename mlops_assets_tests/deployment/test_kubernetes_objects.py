@@ -139,6 +139,9 @@ def test_selectors_match_the_pods_of_this_release_and_of_no_other() -> None:
     assert (
         monitor["selector"]["matchLabels"].items() <= made["Service"]["metadata"]["labels"].items()
     )
+    (scraped,) = monitor["endpoints"]
+    labelled = {each["targetLabel"]: each.get("replacement") for each in scraped["relabelings"]}
+    assert labelled == {"experiment": None, "target": "kubernetes", "job": "mlops-endpoints"}
     (backend,) = made["HTTPRoute"]["spec"]["rules"][0]["backendRefs"]
     assert backend["name"] == made["Service"]["metadata"]["name"]
 

@@ -16,8 +16,6 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._utils.error import SerializableErrorInfo
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
@@ -29,6 +27,7 @@ from mlops_assets.monitoring.tickets.muting import Mute, Mutes
 from mlops_assets.monitoring.tickets.shelf import PLATFORM, Desk, Shelf
 from mlops_assets_tests.builders import make_experiment
 from mlops_assets_tests.contracts.sink import Product, Server, server
+from mlops_assets_tests.monitoring.statements import counted
 
 __all__ = ["server"]
 
@@ -271,21 +270,6 @@ class TestTickets:
                 daemon.tick()
             counts.append(len(statements))
         assert counts[0] == counts[1]
-
-
-class counted:  # noqa: N801 used like a function
-    """The statements that reach a database meanwhile."""
-
-    def __enter__(self) -> list[str]:
-        self.statements: list[str] = []
-        event.listen(Engine, "before_cursor_execute", self._note)
-        return self.statements
-
-    def _note(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        self.statements.append(statement)
-
-    def __exit__(self, *_: object) -> None:
-        event.remove(Engine, "before_cursor_execute", self._note)
 
 
 def told(server: Server) -> list[dict[str, Any]]:

@@ -22,6 +22,15 @@ VERSION, RELEASE = "mlops/version", "mlops/release"
 ROLE = "mlops/role"
 SHARED = ("ServiceAccount", "Service", "ServiceMonitor", "HTTPRoute")
 """Kinds of which all versions of an endpoint have the one."""
+_LABELLED = [
+    {
+        "sourceLabels": ["__meta_kubernetes_pod_label_mlops_experiment"],
+        "targetLabel": "experiment",
+    },
+    {"targetLabel": "target", "replacement": "kubernetes"},
+    {"targetLabel": "job", "replacement": "mlops-endpoints"},
+]
+"""What the rules and dashboards of deploy/monitoring know an endpoint by."""
 HOST_PORTS = 100
 """On the network of a node, versions lie this many ports side by side."""
 
@@ -205,7 +214,7 @@ def _monitor(naming: Naming) -> Json:
         "spec": {
             "selector": {"matchLabels": {ENDPOINT: naming.endpoint}},
             "podTargetLabels": [EXPERIMENT, VERSION],
-            "endpoints": [{"port": PORT, "path": "/metrics"}],
+            "endpoints": [{"port": PORT, "path": "/metrics", "relabelings": _LABELLED}],
         },
     }
 

@@ -100,15 +100,15 @@ def of_runs(
     )
     found, read = Found(), 0
     for record in records:
-        changed = _utc(record.update_timestamp)
+        changed = in_seconds(record.update_timestamp)
         for name, cause, finding in _recovered(record, books, found):
-            found.setdefault(name, {})[cause] = Passed(max(_ended(record), finding.at))
-        name, cause = _whose(record.dagster_run)
+            found.setdefault(name, {})[cause] = Passed(max(ended_at(record), finding.at))
+        name, cause = whose(record.dagster_run)
         retried = record.dagster_run.tags.get(WILL_RETRY_TAG) == "true"
         if name not in books or record.dagster_run.is_success or retried:
             continue
         before = books[name].findings.get(cause)
-        if before is not None and before.at >= _ended(record):
+        if before is not None and before.at >= ended_at(record):
             continue
         if read == MOST_FAILURES:
             return found, changed - 0.001
@@ -116,19 +116,21 @@ def of_runs(
         if failure := _failure(instance, record, name, cause, assets.get(name, frozenset())):
             found.setdefault(name, {})[cause] = failure
     if len(records) == MOST_RUNS:
-        return found, _utc(records[-1].update_timestamp)
+        return found, in_seconds(records[-1].update_timestamp)
     return found, max(after, now - OVERLAP_S)
 
 
-def _utc(moment: datetime) -> float:
+def in_seconds(moment: datetime) -> float:
+    """Since 1970, of a time that is UTC where it does not say."""
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
-def _ended(record: dg.RunRecord) -> float:
-    return record.end_time or _utc(record.update_timestamp)
+def ended_at(record: dg.RunRecord) -> float:
+    """When a run ended, in seconds since 1970."""
+    return record.end_time or in_seconds(record.update_timestamp)
 
 
-def _whose(run: dg.DagsterRun) -> tuple[str, str]:
+def whose(run: dg.DagsterRun) -> tuple[str, str]:
     """Experiment and cause of a run; that of retention is everybody's."""
     if run.job_name == names.RETENTION_JOB:
         return PLATFORM, f"{RUNS}/{names.RETENTION_JOB}"
@@ -146,7 +148,7 @@ def _recovered(
     run = record.dagster_run
     if not run.is_success:
         return
-    name, same = _whose(run)
+    name, same = whose(run)
     made = {"/".join(key.path) for key in run.asset_selection or ()}
     for owner in {name, *(path.partition("/")[0] for path in made)} & books.keys():
         holding = {**books[owner].findings, **found.get(owner, {})}
@@ -154,7 +156,7 @@ def _recovered(
             if not isinstance(finding, Finding) or not cause.startswith(f"{RUNS}/"):
                 continue
             whole = owner == name and cause == same and not (made and finding.asset)
-            if finding.at <= _ended(record) and (whole or finding.asset in made):
+            if finding.at <= ended_at(record) and (whole or finding.asset in made):
                 yield owner, cause, finding
 
 
@@ -182,7 +184,7 @@ def _failure(
             words = str(error.message if error else event.message).strip()
     if not words:
         return None
-    at = _ended(record)
+    at = ended_at(record)
     return Finding(
         cause=cause,
         severity=advice_of(cause).severity,

@@ -4,12 +4,12 @@ database, where a reset of the sensor's own cursor does not reach. Each is whole
 The sensor alone writes books and desk, `mlops mute` alone the mutes: neither overwrites the other.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 
+from mlops_assets.gateways.cursors import Storage
 from mlops_assets.monitoring.tickets.book import Book
 from mlops_assets.monitoring.tickets.muting import Mutes
 from mlops_assets.monitoring.tickets.outbox import SinkState
@@ -37,15 +37,6 @@ class Desk:
     @classmethod
     def from_json(cls, text: str) -> "Desk":
         return msgspec.json.decode(text, type=cls)
-
-
-class Storage(Protocol):
-    """Texts by key, as Dagster keeps cursors."""
-
-    def get_cursor_values(self, keys: set[str]) -> Mapping[str, str]: ...
-
-    def set_cursor_values(self, pairs: Mapping[str, str]) -> None:
-        """Not more than one at once: of new and known keys together SQLite drops the new."""
 
 
 class Shelf:

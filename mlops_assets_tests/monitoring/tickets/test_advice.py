@@ -1,5 +1,6 @@
 """Whatever may be wrong has a severity, a chapter and a next action, and is nobody's own root."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,18 @@ def test_advice_leads_to_a_chapter_and_says_what_to_do(name: str) -> None:
     found = advice.ADVICE.get(name, advice.OTHER)
     assert found.chapter in anchors(ROOT / "RUNBOOK.md")
     assert found.action.endswith(".")
+
+
+@pytest.mark.parametrize("check", sorted({cause.rpartition("/")[2] for cause in checks()}))
+def test_the_chapter_of_a_check_says_what_it_means_that_it_fails(check: str) -> None:
+    runbook = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
+    chapters = {text.partition("\n")[0]: text for text in runbook.split("\n## ")[1:]}
+    chapter = chapters[advice.ADVICE[check].chapter.capitalize()]
+    found = re.search(
+        rf"^\*\*`{check}` fails\*\*.*?(?=\n\n\*\*|\Z)", chapter, re.MULTILINE | re.DOTALL
+    )
+    assert found, f"RUNBOOK.md does not say what to do when {check} fails"
+    assert len(found[0].split()) > 15
 
 
 def test_there_is_advice_of_nothing_else() -> None:

@@ -1,0 +1,20 @@
+"""Which endpoints were stopped by hand, and when: among the cursors of Dagster's instance, for
+whoever has to know whether an endpoint that does not answer should."""
+
+from collections.abc import Iterable
+
+from mlops_assets.gateways.cursors import Storage
+
+KEY = "mlops/stopped/{}/{}"
+
+
+def mark(storage: Storage, experiment: str, target: str, at: float) -> None:
+    """Somebody stopped it at that time, in seconds since 1970."""
+    storage.set_cursor_values({KEY.format(experiment, target): str(at)})
+
+
+def read(storage: Storage, endpoints: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """When each was stopped last, by experiment and target; without those that never were."""
+    keys = {KEY.format(*each): each for each in endpoints}
+    found = storage.get_cursor_values({*keys}) if keys else {}
+    return {keys[key]: float(text) for key, text in found.items()}
