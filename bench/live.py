@@ -29,6 +29,7 @@ from mlops_assets import vocabulary as names
 from mlops_assets.commands.instance import open_instance
 from mlops_assets.commands.live import live_endpoint
 from mlops_assets.experiment import loader
+from mlops_assets.gateways import champions
 from mlops_assets.gateways.model_registry import CHAMPION
 from mlops_assets.registry.sensors import INTERVAL_SECONDS
 from mlops_assets_tests.commands.project import CHURN, Project
@@ -98,6 +99,8 @@ def main():
         stack.callback(project.retire)
         for _ in range(2):
             assert project.json("run", "churn")["ok"]
+        # So soon after a decision an alias elsewhere may be about to follow it.
+        time.sleep(champions.UNDER_WAY.total_seconds())
         results = {
             mode: measure(project, mode, asked.moves, random.Random(asked.seed))
             for mode in asked.modes
