@@ -55,7 +55,15 @@ class Counted:
         )
 
 
-def count(store: DataStore, experiment: str, version: int, when: datetime, found: Found) -> Counted:
+def count(
+    store: DataStore,
+    experiment: str,
+    version: int,
+    when: datetime,
+    found: Found,
+    *,
+    many: int = PARALLEL_FILES,
+) -> Counted:
     """The rows of one window that were logged; files of equal content count once.
 
     Args:
@@ -64,6 +72,7 @@ def count(store: DataStore, experiment: str, version: int, when: datetime, found
         version: that answered.
         when: start of the window, aware.
         found: its files.
+        many: of one kind are shared between processes.
 
     Raises:
         DataStoreError: the store does not answer.
@@ -72,7 +81,7 @@ def count(store: DataStore, experiment: str, version: int, when: datetime, found
     seen = set[bytes]()
     for log in _logs(store, experiment, version, found):
         read: list[str] = []
-        workers = profiling.processes() if len(log.urls) >= PARALLEL_FILES else 1
+        workers = profiling.processes() if len(log.urls) >= many else 1
         made, refused = profiling.profiled(
             _distinct(store, log, counted, seen, read),
             log.read,

@@ -5,6 +5,7 @@ column and does not load whylogs, pandas or scipy; reading what was written is t
 whylogs. A profile is not safe to share between threads; it may be sent to another process.
 """
 
+import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -82,9 +83,10 @@ class Profile:
                     f"column {name!r} is of numbers in one profile, of words in the other"
                 )
         for name, column in other._columns.items():
-            if name not in self._columns:
-                self._columns[name] = type(column)()
-            self._columns[name].merge(column)
+            if name in self._columns:
+                self._columns[name].merge(column)
+            else:
+                self._columns[name] = copy.deepcopy(column)
         self.rows += other.rows
 
     def serialize(self) -> bytes:
