@@ -129,6 +129,11 @@ def importances_path(experiment: str, version: int) -> str:
     return f"{experiment}/reference_profiles/{version}.importances.json"
 
 
+def held_out_path(experiment: str, version: int) -> str:
+    """Where what a version says of held-out rows stands beside it, for regression with a log."""
+    return f"{experiment}/reference_profiles/{version}.held_out.parquet"
+
+
 def inputs_path(experiment: str, version: int) -> str:
     """Where a version's inputs and classes stand beside it."""
     return f"{experiment}/reference_profiles/{version}.inputs.json"

@@ -27,6 +27,8 @@ from mlops_assets.gateways.records import (
     TrainingSet,
 )
 from mlops_assets.gateways.registered import IMPORTANCES
+from mlops_assets.modeling.scoring import opened
+from mlops_assets.monitoring.performance import expected_errors
 from mlops_assets.monitoring.windows import lately
 from mlops_assets.serving.bundle import REFERENCE_PROFILE, BundleError, Manifest, verify
 
@@ -66,6 +68,8 @@ def _reference_profile(experiment: Experiment) -> dg.AssetsDefinition:
                 )
             content = file.read_bytes()
             manifest = _manifest(place, experiment)
+            if experiment.task == "regression" and experiment.monitoring.prediction_log is not None:
+                _keep_errors(data_store, experiment, training_set, version, place)
         # A version that was evaluated before importances were kept has none.
         importances = model_registry.read_text(version.run_id, IMPORTANCES) or "{}"
         url = data_store.write_bytes(reference_path(experiment.name, version.version), content)
@@ -90,6 +94,22 @@ def _reference_profile(experiment: Experiment) -> dg.AssetsDefinition:
         )
 
     return reference_profile
+
+
+def _keep_errors(
+    store: DataStore,
+    experiment: Experiment,
+    training_set: TrainingSet,
+    version: ModelVersion,
+    folder: Path,
+) -> None:
+    rows = store.read_table(training_set.url)
+    try:
+        expected_errors.keep(
+            store, experiment.name, version.version, opened=opened(folder), rows=rows
+        )
+    except BundleError as error:
+        raise dg.Failure(f"{experiment.name}: {error}", allow_retries=False) from error
 
 
 def _manifest(folder: Path, experiment: Experiment) -> Manifest:
