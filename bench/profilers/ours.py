@@ -6,6 +6,15 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 
+# What is otherwise imported when it is first needed: the others have their imports behind them too.
+import joblib  # noqa: F401
+import pandas  # noqa: F401
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.csv
+import pyarrow.parquet as pq
+import whylogs_sketching  # noqa: F401
+
 from mlops_assets.gateways.table_files import TableFiles
 from mlops_assets.modeling import profiling
 from mlops_assets.serving.schema import Column, InputSchema
@@ -28,9 +37,6 @@ def main():
 
 
 def _schema(path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     return InputSchema(
         tuple(
             Column(field.name, "categorical" if pa.types.is_string(field.type) else "numeric")
