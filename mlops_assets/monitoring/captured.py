@@ -45,7 +45,7 @@ class Captured:
             ValueError: a line is no captured request, or its rows are not those of the model.
         """
         reader = Reader(self.schema, max_rows=_LARGEST, entity=self.entity)
-        held: list[Answered] = []
+        held, size = list[Answered](), 0
         for number, line in enumerate(content.splitlines(), 1):
             if not line.strip():
                 continue
@@ -53,11 +53,13 @@ class Captured:
                 answered = self._of_event(json.loads(line), reader)
             except (ValueError, KeyError, TypeError, AttributeError, RequestError) as error:
                 raise ValueError(f"line {number} is no captured request: {error!r}") from error
-            if answered is not None:
-                held.append(answered)
-            if sum(one.rows for one in held) >= _CHUNK:
+            if answered is None:
+                continue
+            held.append(answered)
+            size += answered.rows
+            if size >= _CHUNK:
                 yield self._contents(held)
-                held = []
+                held, size = [], 0
         if held:
             yield self._contents(held)
 
