@@ -162,6 +162,7 @@ def main():
     arguments = parser.parse_args()
     arguments.data.mkdir(parents=True, exist_ok=True)
     print("| | rows | s | rows/s | CPU s | peak MB | result kB | load before |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
     stopped, largest = set(), 0.0
     for rows in arguments.rows or (100_000, 1_000_000, 10_000_000):
         path = written(arguments.data, rows)
