@@ -72,6 +72,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "deployment.preflight": ("deployment", "serving.endpoint", *STAGE_MAY),
     # Rows of a table are held to what an endpoint holds requests to.
     "deployment.batch": ("deployment", "serving.values", "serving.refusals", *STAGE_MAY),
+    # Captured requests are read as an endpoint reads them.
+    "monitoring.captured": ("monitoring", "serving.reader", "serving.refusals", *STAGE_MAY),
     "resources": (
         "vocabulary", "settings", "gateways", "features.sources.base", "deployment.targets.base",
         "monitoring.sinks.base",

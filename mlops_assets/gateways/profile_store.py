@@ -21,6 +21,8 @@ class Increment:
     url: str
     written: datetime | None
     """When it arrived, UTC; None where the store does not tell."""
+    target: str
+    """Whose endpoint, or which batch."""
 
 
 PROFILES, PREDICTIONS = "profiles", "predictions"
@@ -33,6 +35,7 @@ class Flushed:
 
     file: StoredFile
     version: int
+    target: str
     window: datetime
     """Start of its window, UTC."""
 
@@ -54,8 +57,22 @@ class ProfileStore:
 
     def increments(self, experiment: str, version: int, targets: Iterable[str]) -> list[Increment]:
         """Files of all targets together, oldest first."""
-        folders = (_folder(experiment, PROFILES, version, target) for target in targets)
-        return _increments(self._store, folders, ENDINGS[PROFILES])
+        return _increments(self._store, experiment, version, targets, PROFILES)
+
+    def put(
+        self,
+        experiment: str,
+        version: int,
+        target: str,
+        *,
+        window: datetime,
+        name: str,
+        content: bytes,
+    ) -> None:
+        """Write one file, as an endpoint does."""
+        folder = _folder(experiment, PROFILES, version, target)
+        path = f"{folder}/{window:{STAMP}}/{name}{ENDINGS[PROFILES]}"
+        self._store.write_bytes(path, content)
 
     def starting_at(
         self, experiment: str, starts: Collection[datetime]
@@ -86,8 +103,7 @@ class PredictionStore:
     ) -> list[Increment]:
         """Files of the windows of all targets that start at `since` or later and before `until`
         (both aware), oldest first."""
-        folders = (_folder(experiment, PREDICTIONS, version, target) for target in targets)
-        found = _increments(self._store, folders, ENDINGS[PREDICTIONS])
+        found = _increments(self._store, experiment, version, targets, PREDICTIONS)
         return [increment for increment in found if since <= increment.window < until]
 
     def all_between(
@@ -96,6 +112,11 @@ class PredictionStore:
         """The same of every version and target, by version."""
         every = _flushed(self._store, experiment, PREDICTIONS)
         return _by_version(self._store, (one for one in every if since <= one.window < until))
+
+
+def batch(name: str) -> str:
+    """What stands for the target in the paths of a batch's profiles."""
+    return f"batch-{name}"
 
 
 def reference_path(experiment: str, version: int) -> str:
@@ -108,19 +129,31 @@ def importances_path(experiment: str, version: int) -> str:
     return f"{experiment}/reference_profiles/{version}.importances.json"
 
 
+def held_out_path(experiment: str, version: int) -> str:
+    """Where what a version says of held-out rows stands beside it, for regression with a log."""
+    return f"{experiment}/reference_profiles/{version}.held_out.parquet"
+
+
+def inputs_path(experiment: str, version: int) -> str:
+    """Where a version's inputs and classes stand beside it."""
+    return f"{experiment}/reference_profiles/{version}.inputs.json"
+
+
 def _flushed(store: DataStore, experiment: str, what: str) -> Iterator[Flushed]:
     top = f"{experiment}/{what}"
     for file in store.listed(top):
         version, _, name = file.path.removeprefix(f"{top}/").partition("/")
-        start = _window(name.partition("/")[2], ENDINGS[what])
+        target, _, rest = name.partition("/")
+        start = _window(rest, ENDINGS[what])
         if version.isdecimal() and start is not None:
-            yield Flushed(file, int(version), start)
+            yield Flushed(file, int(version), target, start)
 
 
 def _by_version(store: DataStore, files: Iterable[Flushed]) -> dict[int, list[Increment]]:
     found: dict[int, list[Increment]] = {}
     for one in files:
-        increment = Increment(one.window, store.at(one.file.path), one.file.modified)
+        url = store.at(one.file.path)
+        increment = Increment(one.window, url, one.file.modified, one.target)
         found.setdefault(one.version, []).append(increment)
     return {version: in_order(increments) for version, increments in sorted(found.items())}
 
@@ -129,13 +162,16 @@ def _folder(experiment: str, what: str, version: int, target: str) -> str:
     return f"{experiment}/{what}/{version}/{target}"
 
 
-def _increments(store: DataStore, folders: Iterable[str], ending: str) -> list[Increment]:
+def _increments(
+    store: DataStore, experiment: str, version: int, targets: Iterable[str], what: str
+) -> list[Increment]:
     found = []
-    for folder in folders:
+    for target in targets:
+        folder = _folder(experiment, what, version, target)
         for file in store.listed(folder):
-            start = _window(file.path.removeprefix(f"{folder}/"), ending)
+            start = _window(file.path.removeprefix(f"{folder}/"), ENDINGS[what])
             if start is not None:
-                found.append(Increment(start, store.at(file.path), file.modified))
+                found.append(Increment(start, store.at(file.path), file.modified, target))
     return in_order(found)
 
 

@@ -73,8 +73,8 @@ class QualityWindow:
     realised: dict[str, Metric]
     """Measured on the labelled rows; what is undefined on them is absent."""
     estimated: dict[str, Metric]
-    """Expected of all rows without any label, if probabilities are calibrated and the labels still
-    depend on the inputs as in training; empty for regression."""
+    """Expected of all rows without any label, if labels still depend on the inputs as in training:
+    by probabilities that are calibrated, or by errors as large as those of held-out rows."""
     revision: int
     """How often the realised values were computed: once more whenever labels came or changed."""
     before: dict[str, float]

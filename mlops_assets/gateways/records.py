@@ -206,6 +206,10 @@ class ProfiledWindow:
     """That answered."""
     rows: int
     url: str
+    from_log: int = 0
+    """Of the rows, those counted from what was logged, as their target left no profile."""
+    log_sample: float | None = None
+    """Share of the requests that these logs hold; None without one, or where one does not tell."""
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,20 @@
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from mlops_assets.gateways.data_store import DataStoreError
+from mlops_assets.serving.schema import ColumnType
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ENDINGS = (".parquet", ".csv")
+TRUE_WORDS, FALSE_WORDS = ("true", "1", "1.0"), ("false", "0", "0.0")
+"""What a boolean is in a CSV, as endpoints read it."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,56 @@ class TableFiles:
         except (OSError, ValueError) as error:  # of which pyarrow's and pandas' errors are kinds
             raise DataStoreError(f"{file.path} cannot be read as a table: {error}") from error
 
+    def row_groups(self, file: TableFile) -> int | None:
+        """How many a Parquet file has; None for another one, which cannot be read in parts.
+
+        Raises:
+            DataStoreError: it cannot be read as a table.
+        """
+        import pyarrow.parquet as pq
+
+        if self.is_text(file):
+            return None
+        with self._reading(file) as opened:
+            return int(pq.ParquetFile(opened).num_row_groups)
+
+    def batches(
+        self,
+        file: TableFile,
+        columns: Mapping[str, ColumnType],
+        *,
+        rows: int,
+        groups: Sequence[int] | None = None,
+    ) -> Iterator[Any]:
+        """Arrow batches of at most so many rows of these columns. Cells of a CSV become what the
+        column is; empty ones are missing.
+
+        Args:
+            file: of the folder.
+            columns: by name.
+            rows: of a batch.
+            groups: row groups of a Parquet file to read; by default all.
+
+        Raises:
+            DataStoreError: it cannot be read as a table, or not with these columns.
+        """
+        import pyarrow.parquet as pq
+
+        with self._reading(file) as opened:
+            if self.is_text(file):
+                yield from _csv_batches(opened, columns, rows)
+            else:
+                table = pq.ParquetFile(opened)
+                yield from table.iter_batches(rows, groups, [*columns])
+
+    @contextmanager
+    def _reading(self, file: TableFile) -> Iterator[IO[bytes]]:
+        try:
+            with self._files.open(file.path, "rb") as opened:
+                yield opened
+        except (OSError, ValueError, KeyError) as error:  # of which pyarrow's errors are kinds
+            raise DataStoreError(f"{file.path} cannot be read as a table: {error}") from error
+
     @staticmethod
     def is_text(file: TableFile) -> bool:
         """Whether the cells of its chunks are text."""
@@ -150,6 +203,27 @@ class TableFiles:
             self._files.pipe_file(path, text.encode())
         except OSError as error:
             raise DataStoreError(f"{self.url}/{name} cannot be written: {error}") from error
+
+
+def _csv_batches(opened: IO[bytes], columns: Mapping[str, ColumnType], rows: int) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.csv
+
+    types = {"numeric": pa.float64(), "boolean": pa.bool_(), "categorical": pa.string()}
+    options = pyarrow.csv.ConvertOptions(
+        column_types={name: types[kind] for name, kind in columns.items()},
+        include_columns=[*columns],
+        null_values=[""],
+        strings_can_be_null=True,
+        true_values=sorted(_spelt(TRUE_WORDS)),
+        false_values=sorted(_spelt(FALSE_WORDS)),
+    )
+    for batch in pyarrow.csv.open_csv(opened, convert_options=options):
+        yield from (batch.slice(start, rows) for start in range(0, len(batch), rows))
+
+
+def _spelt(words: Iterable[str]) -> set[str]:
+    return {form for word in words for form in (word, word.upper(), word.title())}
 
 
 def _fingerprint(info: dict[str, Any]) -> str:

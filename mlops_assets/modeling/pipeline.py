@@ -6,9 +6,10 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.serving.bundle import Task
-from mlops_assets.serving.schema import InputSchema
+from mlops_assets.serving.schema import Column, InputSchema
 
 if TYPE_CHECKING:
+    import pandas as pd
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
@@ -60,6 +61,22 @@ def estimator_class(path: str, task: Task) -> type[Any]:
         wanted = "regressor" if task == "regression" else "classifier"
         raise EstimatorError(f"{path} is no {wanted}, which the task {task} needs")
     return found
+
+
+def schema_of(rows: "pd.DataFrame") -> InputSchema:
+    """Of rows whose numbers and truths are floats, and whose words are str or None."""
+    import pandas as pd
+
+    return InputSchema(
+        tuple(
+            Column(
+                str(name),
+                "numeric" if pd.api.types.is_numeric_dtype(rows[name]) else "categorical",
+                nullable=True,
+            )
+            for name in rows.columns
+        )
+    )
 
 
 def build(

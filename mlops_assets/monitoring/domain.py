@@ -17,7 +17,6 @@ from mlops_assets.modeling import metrics, pipeline
 from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.modeling.threads import threads_for
 from mlops_assets.monitoring.spec import DriftSpec
-from mlops_assets.serving.schema import Column, InputSchema
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,22 +99,10 @@ def _sampled(table: "pd.DataFrame", seed: int) -> "pd.DataFrame":
 
 
 def _fitted(rows: "pd.DataFrame", origin: "NDArray[np.float64]", seed: int) -> Any:
-    import pandas as pd
-
-    schema = InputSchema(
-        tuple(
-            Column(
-                str(name),
-                "numeric" if pd.api.types.is_numeric_dtype(rows[name]) else "categorical",
-                nullable=True,
-            )
-            for name in rows.columns
-        )
-    )
     model = pipeline.build(
         _CLASSIFIER,
         task="binary_classification",
-        schema=schema,
+        schema=pipeline.schema_of(rows),
         parameters=_PARAMETERS,
         seed=seed,
     )

@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain, groupby
 from typing import Any
 
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore, StoredFile
-from mlops_assets.gateways.profile_store import Increment, ProfileStore, in_order
+from mlops_assets.gateways.profile_store import Increment, in_order
 from mlops_assets.gateways.records import Arrival, Endpoint, ProfiledWindow, ServingProfile
-from mlops_assets.monitoring import profiles
+from mlops_assets.monitoring import files, logged_profiles, profiles
+from mlops_assets.monitoring.files import Found
 from mlops_assets.monitoring.spec import EARLIER
 from mlops_assets.serving.recording import STAMP
 
@@ -30,41 +30,37 @@ def lately(
         live: its endpoints, at least one; those of older versions do not count.
         now: aware; a window that begins later is of an endpoint whose clock is wrong.
     """
-    spec, flushed = experiment.monitoring, ProfileStore(store)
+    spec = experiment.monitoring
     version = max(endpoint.version for endpoint in live)
     current = [endpoint for endpoint in live if endpoint.version == version]
-    by_target = {
-        each.target: flushed.increments(experiment.name, version, [each.target]) for each in current
-    }
-    found = in_order(chain.from_iterable(by_target.values()))
-    begun = [each for each in found if each.window <= now]
-    newest = sorted({each.window for each in begun})[-spec.lookback :]
-    collected = collect(
-        store, experiment.name, version, [each for each in begun if each.window in newest]
-    )
+    targets = [*(endpoint.target for endpoint in current), *files.batches(experiment)]
+    found = files.find(store, experiment, version, targets)
+    every = in_order(found.every())
+    newest = sorted({each.window for each in every if each.window <= now})[-spec.lookback :]
+    collected = collect(store, experiment.name, version, found.within(newest))
     before: list[ProfiledWindow] = []
     if earlier := EARLIER.get(spec.drift.against):
         wanted = {window - earlier for window in newest}
-        for other, files in flushed.starting_at(experiment.name, wanted).items():
-            before += collect(store, experiment.name, other, files).windows
+        for other, those in files.starting_at(store, experiment.name, wanted).items():
+            before += collect(store, experiment.name, other, those).windows
     return ServingProfile(
         version=version,
         windows=collected.windows,
         before=tuple(before),
         live_since=max(endpoint.since for endpoint in current),
         unreadable=collected.unreadable,
-        ahead=tuple(each.url for each in found if each.window > now),
+        ahead=tuple(each.url for each in every if each.window > now),
         arrivals={
-            target: _arrival(files, now, unreadable=collected.unreadable)
-            for target, files in by_target.items()
-            if files
+            target: _arrival(theirs, now, unreadable=collected.unreadable)
+            for target in targets
+            if (theirs := [file for file in every if file.target == target])
         },
     )
 
 
-def _arrival(files: Sequence[Increment], now: datetime, *, unreadable: Collection[str]) -> Arrival:
-    windows = [file.window for file in files if file.window <= now and file.url not in unreadable]
-    written = [file.written for file in files if file.written is not None]
+def _arrival(theirs: Sequence[Increment], now: datetime, *, unreadable: Collection[str]) -> Arrival:
+    windows = [file.window for file in theirs if file.window <= now and file.url not in unreadable]
+    written = [file.written for file in theirs if file.written is not None]
     return Arrival(
         max(windows).isoformat() if windows else None,
         max(written).isoformat() if written else None,
@@ -78,12 +74,10 @@ class Collected:
     windows: tuple[ProfiledWindow, ...]
     """Those that hold rows, oldest first."""
     unreadable: tuple[str, ...]
-    """Files that are no profile."""
+    """Files that are not what their name says."""
 
 
-def collect(
-    store: DataStore, experiment: str, version: int, increments: Iterable[Increment]
-) -> Collected:
+def collect(store: DataStore, experiment: str, version: int, found: Found) -> Collected:
     """Merge every window whose files are not yet merged, as they are now.
 
     A window is merged anew when a file comes late. Files of equal content count once: an endpoint
@@ -93,15 +87,14 @@ def collect(
         store: where the files are, and the merged ones go.
         experiment: whose.
         version: that all the files are of.
-        increments: by window.
+        found: the files.
     """
     windows, unreadable = [], []
-    for start, files in groupby(increments, key=lambda increment: increment.window):
-        merged = _merged(store, experiment, version, start, sorted(file.url for file in files))
+    for start in sorted({file.window for file in found.every()}):
+        merged = _merged(store, experiment, version, start, found.within({start}))
         unreadable += merged["unreadable"]
         if merged["rows"]:
-            url = store.at(merged["path"])
-            windows.append(ProfiledWindow(start.isoformat(), version, merged["rows"], url))
+            windows.append(_window(store, start, version, merged))
     return Collected(tuple(windows), tuple(unreadable))
 
 
@@ -124,9 +117,22 @@ def merged_since(store: DataStore, experiment: str, since: datetime) -> list[Pro
     for (start, number), file in sorted(newest.items(), key=_place)[-MOST_MERGED:]:
         made = store.read_json(store.at(file.path))
         if made["rows"]:
-            url = store.at(made["path"])
-            found.append(ProfiledWindow(start.isoformat(), number, made["rows"], url))
+            found.append(_window(store, start, number, made))
     return found
+
+
+def _window(
+    store: DataStore, start: datetime, version: int, made: dict[str, Any]
+) -> ProfiledWindow:
+    return ProfiledWindow(
+        start.isoformat(),
+        version,
+        made["rows"],
+        store.at(made["path"]),
+        # Windows that were merged before logs were counted say nothing of them.
+        from_log=made.get("from_log", 0),
+        log_sample=made.get("log_sample"),
+    )
 
 
 def _place(item: tuple[tuple[datetime, int], StoredFile]) -> tuple[datetime, int]:
@@ -139,28 +145,34 @@ def _after(one: StoredFile, other: StoredFile) -> bool:
 
 
 def _merged(
-    store: DataStore, experiment: str, version: int, start: datetime, urls: list[str]
+    store: DataStore, experiment: str, version: int, start: datetime, found: Found
 ) -> dict[str, Any]:
+    urls = sorted(file.url for file in found.every())
     names = "\n".join(url.removeprefix(store.url) for url in urls)
     digest = hashlib.sha256(names.encode()).hexdigest()[:12]
     path = f"{experiment}/serving_profiles/{version}/{start:{STAMP}}-{digest}"
     if store.exists(f"{path}.json"):
         known: dict[str, Any] = store.read_json(store.at(f"{path}.json"))
         return known
-    found, unreadable = {}, []
-    for url in urls:
+    views, unreadable = dict[bytes, Any](), list[str]()
+    for url in sorted(file.url for file in found.profiles):
         content = store.read_bytes(url)
         try:
-            found[hashlib.sha256(content).digest()] = profiles.deserialize(content)
+            views[hashlib.sha256(content).digest()] = profiles.deserialize(content)
         except ValueError:
             unreadable.append(url)
-    rows = 0
-    if found:
-        view = profiles.merge(found.values())
-        rows = profiles.rows(view)
+    made: dict[str, Any] = {"path": f"{path}.bin", "rows": 0, "unreadable": unreadable}
+    if found.logs or found.captures:
+        counted = logged_profiles.count(store, experiment, version, start, found)
+        unreadable += counted.unreadable
+        if counted.profile.rows:
+            views[b""] = profiles.deserialize(counted.profile.serialize())
+            made |= {"from_log": counted.profile.rows, "log_sample": counted.sample}
+    if views:
+        view = profiles.merge(views.values())
+        made["rows"] = profiles.rows(view)
         store.write_bytes(f"{path}.bin", profiles.serialize(view))
     # Last: with it the window counts as merged.
-    made = {"path": f"{path}.bin", "rows": rows, "unreadable": unreadable}
     store.write_json(f"{path}.json", made)
     return made
 

@@ -52,7 +52,7 @@ def of_lists(schema: InputSchema, columns: Columns, scores: Scores | None) -> Co
         values = columns[column.name]
         found[column.name] = _numbers(values) if column.type == "numeric" else Counter(values)
     if scores is not None:
-        found |= _answers(scores, None)
+        found |= answered(scores, None)
     return Contents(len(columns[schema.names[0]]), found)
 
 
@@ -112,7 +112,7 @@ class Counting:
                 found[column.name] = _flags(values)
             else:
                 found[column.name] = _counted(values, words) or self._listed(batches, column.name)
-        return Contents(len(predictions), found | _answers(Scores(predictions, []), said))
+        return Contents(len(predictions), found | answered(Scores(predictions, []), said))
 
     def _listed(self, batches: list[Answered], name: str) -> Counter[Any]:
         """Of a column with unknown categories: requests without any left no lists."""
@@ -161,8 +161,13 @@ def _flags(values: "Array") -> Counter[Any]:
     return Counter({flag: int(times) for flag, times in found.items() if times})
 
 
-def _answers(scores: Scores, said: "Array | None") -> dict[str, Any]:
-    """`said` is what the model says as an array, where there is one."""
+def answered(scores: Scores, said: "Array | None") -> dict[str, Any]:
+    """What n answers hold, by `PREDICTION` and `PROBABILITY`.
+
+    Args:
+        scores: of which the predictions alone count where `said` tells the rest.
+        said: what the model says as an array, (n,) predictions or (n, classes) probabilities.
+    """
     if said is None:
         said = _numbers(scores.probabilities or scores.predictions)
     if said.ndim == 1:

@@ -3,17 +3,20 @@
 Columns: `request_id`, `row` (its place in the request), `entity` (text), `time` (UTC), `version`,
 the features by their own names and types, `prediction` (text; a float for regression) and one
 `probability_<label>` per class. A feature that bears one of these names is called `feature_<name>`.
+The file's metadata says under `mlops.log`, as JSON, what the features are called (`features`) and
+which share of the requests was kept (`sample`).
 """
 
 import hashlib
 import io
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from mlops_assets.serving.bundle import Manifest
 from mlops_assets.serving.contents import label
-from mlops_assets.serving.recording import Answered, combine
+from mlops_assets.serving.recording import ABOUT, Answered, combine
 
 _COMPRESSION = "zstd(1)"
 
@@ -77,7 +80,13 @@ class PredictionLog:
         }
         arrays["time"] = arrays["time"].cast(DataType.timestamp("us", tz="UTC"))
         file = io.BytesIO()
-        write_parquet(Table.from_pydict(arrays), file, compression=_COMPRESSION)
+        about = json.dumps({"features": self._names, "sample": self._sample})
+        write_parquet(
+            Table.from_pydict(arrays),
+            file,
+            compression=_COMPRESSION,
+            key_value_metadata={ABOUT: about},
+        )
         return file.getvalue()
 
     def _columns(self, requests: list[Answered]) -> Iterator[tuple[str, str, list[Any]]]:

@@ -1,10 +1,11 @@
 """Mergeable sketches of what a model was asked and what it answered, in whylogs' own format.
 
 Endpoint and platform build profiles with the same code. It feeds whylogs' sketches column by
-column and does not load whylogs, pandas or scipy; reading and merging is the platform's, with
-whylogs. A profile is not safe to share between threads.
+column and does not load whylogs, pandas or scipy; reading what was written is the platform's, with
+whylogs. A profile is not safe to share between threads; it may be sent to another process.
 """
 
+import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -70,6 +71,24 @@ class Profile:
             self._columns[name].add(content)
         self.rows += contents.rows
 
+    def merge(self, other: "Profile") -> None:
+        """Add the rows of another profile, of whatever columns, as whylogs merges two.
+
+        Raises:
+            ValueError: a column is of numbers in one and of words in the other; nothing was added.
+        """
+        for name in self._columns.keys() & other._columns.keys():
+            if type(self._columns[name]) is not type(other._columns[name]):
+                raise ValueError(
+                    f"column {name!r} is of numbers in one profile, of words in the other"
+                )
+        for name, column in other._columns.items():
+            if name in self._columns:
+                self._columns[name].merge(column)
+            else:
+                self._columns[name] = copy.deepcopy(column)
+        self.rows += other.rows
+
     def serialize(self) -> bytes:
         """The profile as whylogs writes and reads it."""
         return form.encode(
@@ -84,6 +103,8 @@ class _Sketches(Protocol):
     """One column: values go in, whylogs' metric components come out."""
 
     def add(self, content: Any) -> None: ...
+
+    def merge(self, other: Any) -> None: ...
 
     def components(self) -> dict[str, bytes]: ...
 
@@ -125,12 +146,31 @@ class _Numbers:
         self._m2 += m2 + delta * delta * before * n / both
         self._mean = (self._mean * before + mean * n) / both
 
+    def merge(self, other: "_Numbers") -> None:
+        self._n += other._n
+        self._missing += other._missing
+        self._infinite += other._infinite
+        if n := other._kll.get_n():
+            self._spread(n, other._mean, other._m2)
+            self._kll.merge(other._kll)
+            self._hll = _united(self._hll, other._hll)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kll": self._kll.serialize(), "_hll": _bytes_of(self._hll)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from whylogs_sketching import hll_sketch, kll_doubles_sketch
+
+        self.__dict__ |= state
+        self._kll = kll_doubles_sketch.deserialize(state["_kll"])
+        self._hll = hll_sketch.deserialize(state["_hll"])
+
     def components(self) -> dict[str, bytes]:
         types = {"fractional": self._n - self._missing}
         counts = {"null": self._missing, "nan": self._missing, "inf": self._infinite}
         return {
             **_counts(self._n, counts, types),
-            "cardinality/hll": form.sketch(form.HLL, self._hll.serialize_compact()),
+            "cardinality/hll": form.sketch(form.HLL, _bytes_of(self._hll)),
             **_distribution(self._kll, self._mean, self._m2),
         }
 
@@ -158,19 +198,54 @@ class _Words:
                 self._frequent.update(word[:_FREQUENT_LENGTH], times)
         self._hll.update_str_list(words)
 
+    def merge(self, other: "_Words") -> None:
+        self._n += other._n
+        self._missing += other._missing
+        self._nan += other._nan
+        self._frequent.merge(other._frequent)
+        self._hll = _united(self._hll, other._hll)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            **self.__dict__,
+            "_frequent": self._frequent.serialize(),
+            "_hll": _bytes_of(self._hll),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from whylogs_sketching import frequent_strings_sketch, hll_sketch
+
+        self.__dict__ |= state
+        self._frequent = frequent_strings_sketch.deserialize(state["_frequent"])
+        self._hll = hll_sketch.deserialize(state["_hll"])
+
     def components(self) -> dict[str, bytes]:
         import whylogs_sketching
 
         counts = {"null": self._missing, "nan": self._nan}
         return {
             **_counts(self._n, counts, {"string": self._n - self._missing}),
-            "cardinality/hll": form.sketch(form.HLL, self._hll.serialize_compact()),
+            "cardinality/hll": form.sketch(form.HLL, _bytes_of(self._hll)),
             # whylogs keeps one for words too, always empty: objects may be decimals.
             **_distribution(whylogs_sketching.kll_doubles_sketch(k=_KLL_K), 0.0, 0.0),
             "frequent_items/frequent_strings": form.sketch(
                 form.FREQUENT_ITEMS, self._frequent.serialize()
             ),
         }
+
+
+def _united(one: Any, other: Any) -> Any:
+    """A sketch of the distinct values of both."""
+    import whylogs_sketching
+
+    union = whylogs_sketching.hll_union(_HLL_LG_K)
+    union.update(one)
+    union.update(other)
+    return union.get_result(one.tgt_type)
+
+
+def _bytes_of(hll: Any) -> bytes:
+    return bytes(hll.serialize_compact())
 
 
 def _counts(n: int, counts: dict[str, int], types: dict[str, int]) -> dict[str, bytes]:

@@ -11,6 +11,9 @@ from mlops_assets.serving.scorer import Columns, Scores
 STAMP = "%Y%m%dT%H%M%SZ"
 """How windows are named in a store."""
 
+ABOUT = "mlops.log"
+"""The key of the metadata in which a file of the prediction log says what it holds."""
+
 _MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
 

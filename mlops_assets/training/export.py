@@ -1,18 +1,21 @@
 """Writes the serving bundle of a fitted model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.records import TrainingSet
+from mlops_assets.modeling import profiling
 from mlops_assets.modeling.outcome import Outcome
-from mlops_assets.modeling.scoring import columns, records
+from mlops_assets.modeling.scoring import records
 from mlops_assets.serving import bundle, ensemble
 from mlops_assets.serving.bundle import Golden, Manifest
-from mlops_assets.serving.profile import Profile
+from mlops_assets.serving.contents import Contents
+from mlops_assets.serving.contents import answered as outputs
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets.serving.scorer import Scores
 from mlops_assets.training.evaluation import golden_rows
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
 
 MODEL_FILES = {"onnx": "model.onnx", "sklearn": "model.skops"}
 """By runtime."""
-CHUNK = 50_000
-"""Rows handed to the sketches at once."""
 
 
 @dataclass(frozen=True)
@@ -131,14 +132,35 @@ def _write_profile(
 ) -> None:
     """The distributions that traffic is compared with: features of all rows, outputs of those the
     model was not fitted on."""
-    profile = Profile(manifest.schema, when=datetime.fromisoformat(manifest.created_at))
-    for start in range(0, len(train), CHUNK):
-        profile.track(columns(train.iloc[start : start + CHUNK], manifest.schema), None)
-    for start in range(0, len(test), CHUNK):
-        some = slice(start, start + CHUNK)
-        scores = _scores(expected.take(some), manifest)
-        profile.track(columns(test.iloc[some], manifest.schema), scores)
+    begun = profiling.Begun(datetime.fromisoformat(manifest.created_at), {})
+    profile, refused = profiling.profiled(
+        _parts(train, test, expected),
+        partial(_contents, manifest=manifest),
+        begun,
+        workers=profiling.processes(len(train) + len(test)),
+    )
+    for reason in refused.values():
+        raise ValueError(f"rows of the training set cannot be profiled: {reason}")
     (folder / bundle.REFERENCE_PROFILE).write_bytes(profile.serialize())
+
+
+def _parts(
+    train: "pd.DataFrame", test: "pd.DataFrame", expected: Outcome
+) -> Iterator[tuple["pd.DataFrame", Outcome | None]]:
+    yield from ((some, None) for some in profiling.chunks_of(train))
+    done = 0
+    for some in profiling.chunks_of(test):
+        yield some, expected.take(slice(done, done + len(some)))
+        done += len(some)
+
+
+def _contents(
+    part: tuple["pd.DataFrame", Outcome | None], *, manifest: Manifest
+) -> Iterator[Contents]:
+    rows, outcome = part
+    found = profiling.of_frame(rows, manifest.schema)
+    said = {} if outcome is None else outputs(_scores(outcome, manifest), None)
+    yield Contents(found.rows, found.columns | said)
 
 
 def _scores(outcome: Outcome, manifest: Manifest) -> Scores:

@@ -16,6 +16,9 @@ from mlops_assets.deployment.sagemaker.requests import Record
 from mlops_assets.deployment.spec import DeploymentSpec, RolloutSpec
 from mlops_assets.deployment.targets.base import TargetError
 from mlops_assets.deployment.targets.sagemaker import SageMaker
+from mlops_assets.gateways.profile_store import inputs_path
+from mlops_assets.monitoring import logged_profiles
+from mlops_assets.monitoring.files import Found
 from mlops_assets.serving import bundle
 from mlops_assets_tests.builders import Built
 from mlops_assets_tests.contracts.target import TargetContract
@@ -201,6 +204,20 @@ def test_requests_and_answers_are_captured(light: Site, one: Built) -> None:
     lines = [json.loads(light.store.read_bytes(f"{folder}/{file}")) for file in files]
     given = [json.loads(line["captureData"]["endpointInput"]["data"]) for line in lines]
     assert {"instances": one.records(2)} in given
+    # What the platform captured tells as much of a window as a profile of the endpoint would.
+    captures = light.target(capture={"url": f"s3://{BUCKET}/captured"}).captures("churn")
+    assert captures is not None
+    assert captures.share == 1
+    found = captures.increments(light.store.storage_options, "sagemaker", seconds=3600)
+    assert len(found) == len(files)
+    told = {"schema": one.manifest.schema.to_json(), "entity": one.manifest.entity}
+    light.store.write_json(inputs_path("churn", 1), told)
+    counted = logged_profiles.count(
+        light.store, "churn", 1, found[0].window, Found((), (), (*found,))
+    )
+    assert counted.unreadable == {}
+    # The probe of the deployment is no traffic.
+    assert counted.profile.rows == 2
 
 
 def test_a_version_that_fails_is_rolled_back_at_its_first_step(

@@ -12,6 +12,7 @@ from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.profile_store import ProfileStore
 from mlops_assets.gateways.records import ProfiledWindow
 from mlops_assets.monitoring import profiles
+from mlops_assets.monitoring.files import Found
 from mlops_assets.monitoring.windows import collect, judged, same_hours
 from mlops_assets.serving.contents import Contents
 from mlops_assets.serving.profile import Profile
@@ -38,7 +39,7 @@ def flush(store, content, window=EIGHT, name="1", target="local"):
 
 def collected(store):
     increments = ProfileStore(store).increments("churn", 3, ["local", "kubernetes"])
-    return collect(store, "churn", 3, increments)
+    return collect(store, "churn", 3, Found.of(increments, ()))
 
 
 def rows(store):

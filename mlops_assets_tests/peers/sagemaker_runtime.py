@@ -116,6 +116,8 @@ class Runtime:
             content["endpointOutput"] = _captured("OUTPUT", kind, body, headers)
         now = datetime.now(UTC)
         event = {"eventId": str(uuid.uuid4()), "inferenceTime": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        if attributes := call.headers.get("x-amzn-sagemaker-custom-attributes"):
+            event["customAttributes"] = [attributes]
         if "InferenceId" in call.parameters:
             event["inferenceId"] = call.parameters["InferenceId"]
         line = {"captureData": content, "eventMetadata": event, "eventVersion": "0"}

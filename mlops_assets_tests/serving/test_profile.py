@@ -1,7 +1,9 @@
 """Profiles are what whylogs itself makes of the same rows, and whylogs reads and merges them."""
 
+import pickle
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_assets.monitoring import profiles
-from mlops_assets.serving.contents import label
+from mlops_assets.serving.contents import Contents, label
 from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.schema import Column, InputSchema
 from mlops_assets.serving.scorer import Scores
@@ -143,6 +145,37 @@ tables = st.integers(1, 40).flatmap(
 @given(parts=st.lists(tables, min_size=1, max_size=3))
 def test_it_is_what_whylogs_makes_of_the_same_rows(parts: list[dict[str, list[Any]]]) -> None:
     assert_same(WIDE, *((columns, None) for columns in parts))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@settings(max_examples=40, deadline=None)
+@given(parts=st.lists(tables, min_size=1, max_size=4))
+def test_merging_profiles_also_of_other_processes_is_what_whylogs_makes_of_them(
+    parts: list[dict[str, list[Any]]],
+) -> None:
+    each = [profile_of(WIDE, (columns, None)) for columns in parts]
+    theirs = profiles.merge(profiles.deserialize(one.serialize()) for one in each)
+    ours = profile_of(WIDE)
+    for one in each:
+        ours.merge(pickle.loads(pickle.dumps(one)))
+    assert ours.rows == sum(one.rows for one in each)
+    found = profiles.deserialize(ours.serialize()).get_columns()
+    for name, column in found.items():
+        assert counted(column) == counted(theirs.get_column(name)), name
+        one, other = (c.get_metric("distribution") for c in (column, theirs.get_column(name)))
+        if counted(column)["counts/inf"] == 0:
+            assert one.avg == pytest.approx(other.avg, rel=1e-9, abs=1e-6)
+            assert one.stddev == pytest.approx(other.stddev, rel=1e-6, abs=1e-6, nan_ok=True)
+
+
+def test_merging_leaves_both_as_they_were_where_a_column_has_another_type() -> None:
+    numbers, words = (Profile(InputSchema(()), when=NOON) for _ in range(2))
+    numbers.add(Contents(2, {"a": np.ones(2), "x": np.ones(2)}))
+    words.add(Contents(3, {"a": np.ones(3), "x": Counter({"one": 3})}))
+    with pytest.raises(ValueError, match="column 'x' is of numbers in one profile"):
+        numbers.merge(words)
+    columns = profiles.deserialize(numbers.serialize()).get_columns()
+    assert {c.get_metric("counts").n.value for c in columns.values()} == {2}
 
 
 @pytest.mark.parametrize(

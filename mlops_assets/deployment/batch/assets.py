@@ -1,6 +1,7 @@
 """Tables scored by the champion, as assets."""
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,12 +10,14 @@ import dagster as dg
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import releases
 from mlops_assets.deployment.batch import scoring
+from mlops_assets.deployment.batch.profiles import Profiles
 from mlops_assets.deployment.batch.scoring import BatchError
 from mlops_assets.deployment.batch.spec import BatchSpec
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways import champions
 from mlops_assets.gateways.data_store import DataStore, DataStoreError
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
+from mlops_assets.gateways.profile_store import ProfileStore
 from mlops_assets.gateways.records import ScoredTables
 from mlops_assets.gateways.table_files import TableFiles
 from mlops_assets.serving.bundle import BundleError
@@ -68,6 +71,14 @@ def _scored(experiment: Experiment, spec: BatchSpec) -> dg.AssetsDefinition:
                     spec=spec,
                     source=source,
                     target=target,
+                    profiles=Profiles(
+                        ProfileStore(data_store),
+                        experiment.name,
+                        spec.name,
+                        version,
+                        experiment.monitoring.window_seconds,
+                        lambda: datetime.now(UTC),
+                    ),
                     tell=context.log.info,
                 )
         except (RegistryError, BundleError, DataStoreError, BatchError) as error:

@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.deployment.batch.profiles import Profiles
 from mlops_assets.deployment.batch.spec import BatchSpec
 from mlops_assets.gateways.table_files import TableFile, TableFiles
 from mlops_assets.serving.contents import label
+from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.refusals import RequestError
 from mlops_assets.serving.scorer import Scorer, Scores
 from mlops_assets.serving.values import Form, Text
@@ -67,9 +69,19 @@ def score(
     spec: BatchSpec,
     source: TableFiles,
     target: TableFiles,
+    profiles: Profiles,
     tell: Callable[[str], None],
 ) -> Outcome:
     """Score every file of `source` that was not scored by this version yet.
+
+    Args:
+        bundle: of the model.
+        version: its version.
+        spec: what is asked for.
+        source: the tables.
+        target: where predictions go.
+        profiles: where what was asked and answered is profiled.
+        tell: of each file that is done.
 
     Raises:
         BatchError: a file cannot be scored, and those before it are kept; or two would be scored
@@ -90,7 +102,12 @@ def score(
         ):  # fmt: skip
             skipped.append(before)
             continue
-        done = _score_file(scorer, file, wanted, spec, source, target)
+        window = profiles.window()
+        profile = profiles.begin(scorer.manifest, window)
+        done = _score_file(scorer, file, wanted, spec, source, target, profile)
+        profiles.keep(profile, window, file=file, bundle_digest=scorer.digest)
+        # Last: with it the file counts as scored.
+        target.write_text(f"{MARKS}/{file.name}.json", json.dumps(asdict(done), sort_keys=True))
         scored.append(done)
         tell(f"{number} of {len(files)}: {file.name}, {done.rows:,} rows, {done.invalid:,} invalid")
     return Outcome(tuple(scored), tuple(skipped))
@@ -115,6 +132,7 @@ def _score_file(
     spec: BatchSpec,
     source: TableFiles,
     target: TableFiles,
+    profile: Profile,
 ) -> Scored:
     fingerprint, version, digest, request = wanted
     rows = invalid = 0
@@ -124,13 +142,12 @@ def _score_file(
             if missing := [name for name in names if name not in chunk.columns]:
                 raise BatchError(f"{file.path}: the model needs a column {missing[0]!r}")
             values = _values(chunk, names, text=source.is_text(file))
-            answered, errors = _answers(scorer, values, f"{file.path}, from row {rows}", spec)
+            where = f"{file.path}, from row {rows}"
+            answered, errors = _answers(scorer, values, where, spec, profile)
             write(_table(scorer, chunk, answered, errors, version, spec))
             rows += len(chunk)
             invalid += sum(error is not None for error in errors)
-    done = Scored(file.name, fingerprint, version, digest, request, rows, invalid)
-    target.write_text(f"{MARKS}/{file.name}.json", json.dumps(asdict(done), sort_keys=True))
-    return done
+    return Scored(file.name, fingerprint, version, digest, request, rows, invalid)
 
 
 def _values(chunk: "pd.DataFrame", names: Iterable[str], *, text: bool) -> dict[str, list[Any]]:
@@ -143,15 +160,23 @@ def _values(chunk: "pd.DataFrame", names: Iterable[str], *, text: bool) -> dict[
 
 
 def _answers(
-    scorer: Scorer, values: dict[str, list[Any]], where: str, spec: BatchSpec
+    scorer: Scorer, values: dict[str, list[Any]], where: str, spec: BatchSpec, profile: Profile
 ) -> tuple[list[Scores | None], list[str | None]]:
-    """What the model says of each row, one by one only where the chunk as a whole is refused."""
+    """What the model says of each row, one by one only where the chunk as a whole is refused. Rows
+    with an answer are added to the profile."""
     form = Form(scorer.manifest.schema, max_rows=spec.chunk_rows)
     rows = len(next(iter(values.values())))
     if rows == 0:
         return [], []
+
+    def ask(asked: dict[str, list[Any]]) -> Scores:
+        typed = form.typed(asked.__getitem__)
+        said = scorer.score(typed)
+        profile.track(typed, said)
+        return said
+
     try:
-        whole = scorer.score(form.typed(values.__getitem__))
+        whole = ask(values)
     except (RequestError, ValueError) as error:
         if spec.on_invalid == "fail":
             raise BatchError(f"{where}: {error}") from error
@@ -160,9 +185,8 @@ def _answers(
     found: list[Scores | None] = []
     errors: list[str | None] = []
     for row in range(rows):
-        alone = {name: [column[row]] for name, column in values.items()}
         try:
-            one = scorer.score(form.typed(alone.__getitem__))
+            one = ask({name: [column[row]] for name, column in values.items()})
         except (RequestError, ValueError) as error:
             found.append(None)
             errors.append(str(error))

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from mlops_assets.experiment.spec import Spec
+from mlops_assets.gateways.captures import Captures
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.gateways.telemetry import ProfileLog
 from mlops_assets.serving.client import Answer
@@ -186,6 +187,10 @@ class Target(Spec):
     @abstractmethod
     def retire(self, experiment: str, context: TargetContext) -> Endpoint | None:
         """Stop serving, letting requests in flight finish; None when nothing was deployed."""
+
+    def captures(self, experiment: str) -> Captures | None:
+        """Where the platform itself keeps requests and answers; None where it does not."""
+        return None
 
     def key(self, context: TargetContext) -> str | None:
         """What callers show the endpoint, so that it answers; None when it answers everybody.

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from mlops_assets.deployment.sagemaker import metrics, requests
 from mlops_assets.deployment.sagemaker.account import INTERVAL, Account, weights_of
+from mlops_assets.deployment.sagemaker.spec import Capture, Serverless
 from mlops_assets.deployment.sagemaker.standing import Standing, Wanted
 from mlops_assets.deployment.targets.base import (
     Manifest,
@@ -20,8 +21,8 @@ from mlops_assets.deployment.targets.base import (
     TargetError,
     Traffic,
 )
-from mlops_assets.experiment.spec import Spec
 from mlops_assets.gateways.aws import CloudError, Patience
+from mlops_assets.gateways.captures import Captures
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.gateways.wait import wait_until
 from mlops_assets.serving import client
@@ -32,24 +33,6 @@ PATIENCE = 1800
 
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Alarm = Annotated[str, Field(min_length=1, max_length=255)]
-
-
-class Serverless(Spec):
-    """Memory and concurrency instead of instances."""
-
-    memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048
-    """Megabytes of memory."""
-    max_concurrency: int = Field(default=20, ge=1, le=200)
-    """Requests that are answered at the same time; more are refused."""
-
-
-class Capture(Spec):
-    """SageMaker's own data capture, beside `monitoring.prediction_log`."""
-
-    url: str = Field(pattern=r"^s3://[a-z0-9.-]{3,63}/\S+$")
-    """S3 prefix that takes requests and answers."""
-    percent: int = Field(default=100, ge=1, le=100)
-    """Percent of the requests."""
 
 
 class SageMaker(Target):
@@ -252,6 +235,11 @@ class SageMaker(Target):
         with self._there(experiment, context) as there:
             there.stop()
         return self.observe(experiment, context)
+
+    def captures(self, experiment: str) -> Captures | None:
+        if self.capture is None:
+            return None
+        return self.capture.of(requests.base(experiment))
 
     @contextmanager
     def _there(

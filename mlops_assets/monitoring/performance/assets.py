@@ -84,7 +84,7 @@ def _performance(experiment: Experiment) -> dg.AssetsDefinition:
         names.PERFORMANCE,
         kinds={"pandas"},
         description="How good the predictions of each window were: realised where labels came, "
-        "with their share and their lag, and estimated from the probabilities alone, which is no "
+        "with their share and their lag, and estimated without any label, which is no "
         "measurement. A window is computed again when labels of its own rows come or change.",
         code=f"{experiment.monitoring.fingerprint()}-{experiment.metric}",
         ins=ins,

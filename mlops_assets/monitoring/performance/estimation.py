@@ -26,8 +26,8 @@ _CELLS = 4_000_000
 
 
 def estimable(task: Task) -> tuple[MetricName, ...]:
-    """The metrics of a task that can be estimated so: none of a regression, and not the error of
-    the calibration that is assumed."""
+    """The metrics of a task that can be estimated so: none of a regression, for which `losses` are
+    there, and not the error of the calibration that is assumed."""
     if task == "regression":
         return ()
     return tuple(name for name in metrics_for(task) if name != "calibration_error")

@@ -1,5 +1,6 @@
 """The features of logged rows, beside the rows that the version was trained and tested on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,30 @@ def tables(
     if not common:
         return None
     now = logged[[*common.values()]].set_axis([*common], axis=1)
-    return Tables(_typed(reference[[*common]], reference), _typed(now, reference))
+    return Tables(typed(reference[[*common]], reference), typed(now, reference))
+
+
+def answered(
+    store: DataStore, urls: Iterable[str], reference: "pd.DataFrame", *, most: int
+) -> "pd.DataFrame | None":
+    """Logged rows, each once, with the columns of `reference` that the log has, typed as these;
+    None without any. Of more than `most` those whose ids have the smallest hashes."""
+    import pandas as pd
+
+    frame = pd.concat([store.read_table(url) for url in urls], ignore_index=True)
+    frame = frame.drop_duplicates(ROW)
+    if len(frame) > most:
+        hashes = pd.util.hash_pandas_object(frame[ROW], index=False)
+        frame = frame.loc[hashes.nsmallest(most).index]
+    frame = frame.sort_values(ROW, kind="stable", ignore_index=True)
+    stored = {
+        str(name): PREDICTION if name == PREDICTION else _stored(str(name), frame)
+        for name in reference.columns
+    }
+    common = {name: place for name, place in stored.items() if place in frame.columns}
+    if not common:
+        return None
+    return typed(frame[[*common.values()]].set_axis([*common], axis=1), reference)
 
 
 def _newest(store: DataStore, urls: list[str], most: int) -> "pd.DataFrame":
@@ -71,8 +95,8 @@ def _stored(name: str, logged: "pd.DataFrame") -> str:
     return name
 
 
-def _typed(rows: "pd.DataFrame", reference: "pd.DataFrame") -> "pd.DataFrame":
-    """Numbers and truths as floats, words as str or None."""
+def typed(rows: "pd.DataFrame", reference: "pd.DataFrame") -> "pd.DataFrame":
+    """Numbers and truths of `reference` as floats, words as str or None."""
     import pandas as pd
 
     return pd.DataFrame(

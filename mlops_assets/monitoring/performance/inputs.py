@@ -7,8 +7,8 @@ from datetime import datetime
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways.data_store import DataStore
-from mlops_assets.gateways.profile_store import ProfileStore, reference_path
-from mlops_assets.monitoring import distributions, drift, profiles, windows
+from mlops_assets.gateways.profile_store import reference_path
+from mlops_assets.monitoring import distributions, drift, files, profiles, windows
 from mlops_assets.monitoring.performance.verdict import Inputs
 from mlops_assets.serving.recording import window_start
 from mlops_assets.serving.scorer import OUTPUTS
@@ -30,12 +30,10 @@ def compare(
     """
     spec, seconds = experiment.monitoring, experiment.monitoring.quality_window_seconds
     kinds = [kind_of(type(target)) for target in experiment.deployment.targets]
-    flushed = [
-        each
-        for each in ProfileStore(store).increments(experiment.name, version, kinds)
-        if window_start(each.window.timestamp(), seconds) in starts
-    ]
-    found = windows.collect(store, experiment.name, version, flushed).windows
+    left = files.find(store, experiment, version, kinds)
+    wanted = {each.window for each in left.every()}
+    wanted = {each for each in wanted if window_start(each.timestamp(), seconds) in starts}
+    found = windows.collect(store, experiment.name, version, left.within(wanted)).windows
     path = reference_path(experiment.name, version)
     rows = sum(window.rows for window in found)
     if rows < spec.drift.min_rows or not store.exists(path):

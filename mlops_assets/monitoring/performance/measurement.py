@@ -15,6 +15,7 @@ from mlops_assets.modeling import metrics
 from mlops_assets.modeling.outcome import Outcome
 from mlops_assets.modeling.tasks import metrics_for
 from mlops_assets.monitoring.performance import estimation, logged
+from mlops_assets.monitoring.performance.expected_errors import ExpectedErrors
 from mlops_assets.monitoring.performance.labels import KnownLabels
 from mlops_assets.serving.bundle import Task
 from mlops_assets.serving.contents import PREDICTION
@@ -62,8 +63,9 @@ def measure(
         now: aware.
     """
     table = KnownLabels(store, experiment, labels)
+    errors = ExpectedErrors(store, experiment.name)
     found = [
-        _window(store, experiment, version, start, parts, table, now)
+        _window(store, experiment, version, start, parts, table, errors, now)
         for (version, start), parts in _grouped(experiment, windows)
     ]
     unknown, examples = table.unknown()
@@ -89,6 +91,7 @@ def _window(
     start: datetime,
     parts: Sequence[LoggedWindow],
     labels: KnownLabels,
+    errors: ExpectedErrors,
     now: datetime,
 ) -> QualityWindow:
     path = f"{experiment.name}/performance/{version}/{start:{STAMP}}.json"
@@ -104,7 +107,12 @@ def _window(
     if before is not None and same_log and before.joined == joined:
         made = replace(before, labels=labels.digest)
     else:
-        estimated = before.estimated if before is not None and same_log else None
+        if before is not None and same_log:
+            estimated = before.estimated
+        elif classes:
+            estimated = _estimated(_sampled(rows), classes, experiment.task)
+        else:
+            estimated = errors.of(version, parts)
         made = _measured(rows, classes, experiment.task, before, estimated)
         made = replace(
             made,
@@ -138,7 +146,7 @@ def _measured(
     classes: tuple[str, ...],
     task: Task,
     before: QualityWindow | None,
-    estimated: dict[str, Metric] | None,
+    estimated: dict[str, Metric],
 ) -> QualityWindow:
     """Without what only the caller knows."""
     known = rows["label"].notna()
@@ -147,8 +155,6 @@ def _measured(
     else:
         strange = known & rows["label"].astype("float64").isna()
     labelled = rows[known & ~strange]
-    if estimated is None:
-        estimated = _estimated(_sampled(rows), classes, task)
     lags = _lags(labelled)
     return QualityWindow(
         start="",
@@ -208,8 +214,6 @@ def realised(found: Outcome, task: Task) -> dict[str, Metric]:
 
 
 def _estimated(rows: "pd.DataFrame", classes: tuple[str, ...], task: Task) -> dict[str, Metric]:
-    if not classes:
-        return {}
     return estimation.estimate(
         estimation.estimable(task),
         _encoded(rows[PREDICTION], classes),

@@ -1,5 +1,7 @@
 """Tables are scored as an endpoint would score their rows, in chunks, and go on where they were."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +10,18 @@ import pytest
 from pydantic import ValidationError
 
 from mlops_assets.deployment.batch import scoring
-from mlops_assets.deployment.batch.scoring import BatchError, Outcome
+from mlops_assets.deployment.batch.profiles import Profiles
+from mlops_assets.deployment.batch.scoring import MARKS, BatchError, Outcome
 from mlops_assets.deployment.batch.spec import BatchSpec
-from mlops_assets.gateways.data_store import DataStoreError
+from mlops_assets.gateways.data_store import DataStore, DataStoreError
+from mlops_assets.gateways.profile_store import ProfileStore
 from mlops_assets.gateways.table_files import TableFiles
+from mlops_assets.monitoring import profiles
+from mlops_assets.serving.profile import Profile
+from mlops_assets.serving.scorer import Scorer
 from mlops_assets_tests.builders import Built, make_bundle, make_columns
 from mlops_assets_tests.peers import s3
+from mlops_assets_tests.serving.test_profile import counted
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,18 @@ def table(rows: int, *, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"customer": range(rows), **make_columns(rows, seed=seed)})
 
 
-def run(built: Built, folder: Path, *, version: int = 3, **changes: object) -> Outcome:
+def noon() -> datetime:
+    return datetime(2026, 5, 3, 12, 30, tzinfo=UTC)
+
+
+def run(
+    built: Built,
+    folder: Path,
+    *,
+    version: int = 3,
+    now: Callable[[], datetime] = noon,
+    **changes: object,
+) -> Outcome:
     given = {"input": str(folder / "rows"), "output": str(folder / "out"), "chunk_rows": 50}
     spec = BatchSpec(name="nightly", **{**given, **changes})
     return scoring.score(
@@ -44,8 +63,33 @@ def run(built: Built, folder: Path, *, version: int = 3, **changes: object) -> O
         spec=spec,
         source=TableFiles(spec.input, {}),
         target=TableFiles(spec.output, {}),
+        profiles=Profiles(
+            ProfileStore(DataStore(str(folder / "data"), {})),
+            "churn",
+            spec.name,
+            version,
+            3600,
+            now,
+        ),
         tell=lambda _: None,
     )
+
+
+def data_of(folder: Path) -> DataStore:
+    return DataStore(str(folder / "data"), {})
+
+
+def profiles_of(store: DataStore, *, version: int, now: Callable[[], datetime] = noon) -> Profiles:
+    return Profiles(ProfileStore(store), "churn", "nightly", version, 3600, now)
+
+
+def profiled(store: DataStore, version: int = 3) -> dict[str, list[int]]:
+    """Rows of every profile that batches left of a version, by the window's hour."""
+    found: dict[str, list[int]] = {}
+    for each in ProfileStore(store).increments("churn", version, ["batch-nightly"]):
+        view = profiles.deserialize(store.read_bytes(each.url))
+        found.setdefault(f"{each.window:%H:%M}", []).append(profiles.rows(view))
+    return {hour: sorted(rows) for hour, rows in found.items()}
 
 
 def test_every_row_gets_what_the_estimator_says(built: Built, folder: Path) -> None:
@@ -112,6 +156,46 @@ def test_rows_an_endpoint_would_refuse_are_marked_where_the_yaml_says_so(
     np.testing.assert_allclose(answered, asked, rtol=0, atol=1e-12)
 
 
+def test_rows_are_profiled_as_an_endpoint_would_whatever_the_chunks(
+    built: Built, folder: Path
+) -> None:
+    run(built, folder)
+    assert profiled(data_of(folder)) == {"12:00": [75, 230]}
+    scorer = Scorer.open(built.folder)
+    expected = Profile(scorer.manifest.schema, when=noon())
+    for rows, seed in ((230, 1), (75, 2)):
+        columns = make_columns(rows, seed=seed)
+        expected.track(columns, scorer.score(columns))
+    store = data_of(folder)
+    increments = ProfileStore(store).increments("churn", 3, ["batch-nightly"])
+    found = profiles.merge(profiles.deserialize(store.read_bytes(one.url)) for one in increments)
+    wanted = profiles.deserialize(expected.serialize())
+    for name, column in found.get_columns().items():
+        assert counted(column) == counted(wanted.get_column(name)), name
+
+
+def test_rows_count_once_in_profiles_and_those_without_an_answer_not_at_all(
+    built: Built, folder: Path
+) -> None:
+    bad = table(60, seed=3)
+    bad.loc[55, "tenure"] = np.inf
+    bad.to_parquet(folder / "rows" / "2026" / "06.parquet", index=False)
+    with pytest.raises(BatchError):
+        run(built, folder)
+    assert profiled(data_of(folder)) == {"12:00": [75, 230]}
+    # The run went on in another window, and one that is killed before the mark is repeated.
+    later = noon() + timedelta(hours=1)
+    run(built, folder, now=lambda: later, on_invalid="mark")
+    assert profiled(data_of(folder)) == {"12:00": [75, 230], "13:00": [59]}
+    (folder / "out" / MARKS / "2026" / "04.parquet.json").unlink()
+    assert [one.input for one in run(built, folder, on_invalid="mark").scored] == [
+        "2026/04.parquet"
+    ]
+    assert profiled(data_of(folder)) == {"12:00": [75, 230], "13:00": [59]}
+    run(built, folder, version=4, on_invalid="mark")
+    assert profiled(data_of(folder), 4) == {"12:00": [59, 75, 230]}
+
+
 def test_what_is_wrong_with_the_tables_is_named(built: Built, folder: Path) -> None:
     with pytest.raises(BatchError, match="keep: the input has no column 'surprise'"):
         run(built, folder, keep=("surprise",))
@@ -160,9 +244,11 @@ def test_on_an_object_store(built: Built, folder: Path) -> None:
                 spec=spec,
                 source=source,
                 target=target,
+                profiles=profiles_of(DataStore("s3://batch-tables/data", options), version=1),
                 tell=lambda _: None,
             )
             assert len(outcome.scored) == expected
+            assert profiled(DataStore("s3://batch-tables/data", options), 1) == {"12:00": [30]}
         (file,) = target.found()
         (chunk,) = target.chunks(file, 100)
         assert len(chunk) == 30

@@ -89,6 +89,6 @@ def test_it_is_the_same_each_time():
     assert {name for name, metric in first.items() if metric.low <= metric.high} == set(BINARY)
 
 
-def test_a_regression_has_none():
+def test_probabilities_tell_nothing_of_a_regression_or_of_their_own_calibration():
     assert estimation.estimable("regression") == ()
     assert "calibration_error" not in BINARY

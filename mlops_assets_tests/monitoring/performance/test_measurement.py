@@ -175,7 +175,7 @@ def test_files_that_are_no_table_are_named_and_left_out(served):
         assert [url[-14:] for url in found.unreadable] == ["broken.parquet"]
 
 
-def test_a_regression_is_measured_and_not_estimated(tmp_path):
+def test_a_regression_is_measured(tmp_path):
     built = make_bundle(tmp_path / "bundle", task="regression")
     served = Served(tmp_path, built, DataStore(str(tmp_path / "data"), {}))
     answers = served.answer(NOW - HOUR, seed=1)
@@ -183,7 +183,6 @@ def test_a_regression_is_measured_and_not_estimated(tmp_path):
     (window,) = served.measure().windows
     errors = np.subtract(answers.truth, answers.scores.predictions)
     assert window.realised["rmse"].value == pytest.approx(np.sqrt((errors**2).mean()))
-    assert window.estimated == {}
 
 
 def test_what_is_kept_of_a_window_holds_no_rows(served):
