@@ -16,10 +16,11 @@ from mlops_assets.monitoring.report.record import Section, State, Table
 
 MOST_ROWS = 12
 """Of a table that is not folded away."""
-ESTIMATE = (
-    "Dashed is an estimate: what the metric would be if the probabilities are calibrated and the "
-    "outcome still depends on the inputs as in training. It is no measurement."
+ESTIMATE = "Dashed is an estimate: what the metric would be if {supposed}. It is no measurement."
+CALIBRATED = (
+    "the probabilities are calibrated and the outcome still depends on the inputs as in training"
 )
+AS_HELD_OUT = "errors still depend on the inputs as on the held-out rows"
 QUALITY, TRAFFIC, DRIFT = "Quality", "Traffic", "Drift"
 PREDICTIONS, DATA = "Predictions", "Data quality"
 
@@ -37,7 +38,9 @@ def quality(experiment: Experiment, found: Found | None) -> Section:
     spec, judged = experiment.monitoring.quality, found.verdict
     state: State = "unknown" if judged.note else "good" if judged.passed else "bad"
     words = [_sentence(found.words)]
-    words += [ESTIMATE] if any(window.estimated for window in found.windows) else []
+    if any(window.estimated for window in found.windows):
+        supposed = AS_HELD_OUT if experiment.task == "regression" else CALIBRATED
+        words.append(ESTIMATE.format(supposed=supposed))
     worst = verdict.worst(found.standard, spec)
     length = timedelta(seconds=experiment.monitoring.quality_window_seconds)
     rows = [
