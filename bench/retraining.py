@@ -116,7 +116,8 @@ def ticks(instance, experiments, times):
         statements.append(sum(each.lstrip().upper().startswith("SELECT") for each in made))
         assert not data.run_requests, data.run_requests
         assert (
-            data.skip_message == f"nothing asks for a retraining of {len(experiments)} experiments"
+            data.skip_message
+            == f"nothing asks for a retraining; experiments watched: {len(experiments)}"
         )
         cursor = data.cursor
     return seconds[1:], statements[1:]

@@ -10,6 +10,7 @@ import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
+from mlops_assets.monitoring.counting import counted
 from mlops_assets.monitoring.sinks.base import Sink, SinkContext
 from mlops_assets.monitoring.tickets import resources as found
 from mlops_assets.monitoring.tickets.advice import RUNS
@@ -190,6 +191,6 @@ def _words(desk: Desk, books: Mapping[str, Book], sent: int) -> str:
     troubles = [state.error for state in desk.sinks.values()]
     troubles += sorted({each.error for each in waiting if each.error})
     more = len(lines) - MOST_LINES
-    head = f"{len(lines)} tickets are open; {sent} sent, {len(waiting)} wait for their sinks"
+    head = f"{counted(len(lines), 'ticket')} open; {sent} sent, {len(waiting)} wait for their sinks"
     shown = [*lines[:MOST_LINES], *([f"and {more} more"] if more > 0 else [])]
     return "\n".join([head, *shown, *troubles[:MOST_LINES]])

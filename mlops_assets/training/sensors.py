@@ -125,6 +125,6 @@ def _parts(start: Start) -> tuple[str, ...]:
 def _reason(steps: Mapping[str, Step], watched: int) -> str:
     lines = [f"{name}: {steps[name].words}" for name in sorted(steps)]
     if not lines:
-        return f"nothing asks for a retraining of {watched} experiments"
+        return f"nothing asks for a retraining; experiments watched: {watched}"
     more = len(lines) - MOST_LINES
     return "\n".join([*lines[:MOST_LINES], *([f"and {more} more"] if more > 0 else [])])

@@ -138,7 +138,7 @@ class TestTickets:
     def test_a_failing_check_is_told_with_its_numbers_and_closed(
         self, daemon: Daemon, server: Server
     ) -> None:
-        assert daemon.tick().startswith("0 tickets are open")
+        assert daemon.tick().startswith("0 tickets open")
         measured = {"value": 0.314159, "threshold": 0.15}
         daemon.report(PROFILE, names.HAS_NOT_DRIFTED, passed=False, **measured)
         for _ in range(3):

@@ -56,7 +56,7 @@ def drifted(daemon: Daemon, **metadata: Any) -> None:
 
 def test_with_nothing_new_nothing_is_asked_for(daemon: Daemon) -> None:
     daemon.report(names.HAS_NOT_DRIFTED, passed=True)
-    assert daemon.go() == "nothing asks for a retraining of 1 experiments"
+    assert daemon.go() == "nothing asks for a retraining; experiments watched: 1"
 
 
 def test_drift_with_new_data_makes_exactly_one_candidate(daemon: Daemon) -> None:
@@ -307,7 +307,7 @@ def test_checks_are_read_in_turn(instance: dg.DagsterInstance) -> None:
         data = sensor.evaluate_tick(context)  # type: ignore[union-attr]
         said.append(str(data.skip_message))
         cursor = data.cursor
-    assert said[0] == f"nothing asks for a retraining of {len(many)} experiments"
+    assert said[0] == f"nothing asks for a retraining; experiments watched: {len(many)}"
     assert said[1].startswith(f"{last}: held back by cool-down")
 
 
