@@ -203,6 +203,6 @@ class TestFromADriftToTheVersionThatKnowsIt:
         ticket = "[small#1] small: serving_profile/has_not_drifted"
         assert watched.messages() == [f"{ticket} opened", f"{ticket} closed"]
         opened, closed = watched.told()
-        assert "1 of 2 columns of inputs are not as in training: age (" in opened
+        assert "1 of 2 columns of inputs is not as in training: age (" in opened
         assert "threshold: 0.15\n" in opened
         assert "closed: recovered, after " in closed

@@ -1,5 +1,6 @@
 """`mlops report` where little is there, or a part of it cannot be read: a file always."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mlops_assets.cli import cli
-from mlops_assets_tests.commands.project import CHURN, Project
+from mlops_assets_tests.commands.project import CHURN, OURS, Project
 from mlops_assets_tests.monitoring.report.test_render import Page
 
 
@@ -19,9 +20,15 @@ def project(tmp_path: Path) -> Project:
     return found
 
 
-def reported(project: Project, file: Path, *more: str, **variables: str) -> tuple[Result, str]:
-    env = {"MLOPS_ROOT": str(project.root), "DAGSTER_HOME": None, **variables}
-    done = CliRunner().invoke(cli, ["report", "churn", "-o", str(file), *more], env=env)
+def report(project: Project, file: Path, **variables: str) -> Result:
+    """The command with the project's variables alone: MLflow leaves its own in the environment."""
+    env = {name: None for name in os.environ if name.startswith(OURS)}
+    env |= {"MLOPS_ROOT": str(project.root), **variables}
+    return CliRunner().invoke(cli, ["report", "churn", "-o", str(file)], env=env)
+
+
+def reported(project: Project, file: Path, **variables: str) -> tuple[Result, str]:
+    done = report(project, file, **variables)
     assert done.exit_code == 0, done.output
     return done, " ".join("".join(Page(file.read_text(encoding="utf-8")).text).split())
 
@@ -57,8 +64,6 @@ def test_what_does_not_answer_or_cannot_be_read_is_said(project: Project, tmp_pa
 
 
 def test_a_file_that_cannot_be_written_is_said(project: Project) -> None:
-    env = {"MLOPS_ROOT": str(project.root), "DAGSTER_HOME": None}
-    where = project.root / "nowhere" / "out.html"
-    done = CliRunner().invoke(cli, ["report", "churn", "-o", str(where)], env=env)
+    done = report(project, project.root / "nowhere" / "out.html")
     assert done.exit_code == 1
     assert "cannot be written" in done.output
