@@ -170,6 +170,8 @@ def table(arguments: argparse.Namespace) -> Iterator[str]:
         for setting in SETTINGS:
             if arguments.traffic not in ("all", "shifted" if setting.shift else "same"):
                 continue
+            if arguments.columns not in (None, setting.columns):
+                continue
             ask = partial(trial, setting=setting, spec=spec, bootstrap=arguments.bootstrap)
             found = list(pool.map(ask, range(arguments.trials), chunksize=5))
             yield _line(setting, found)
@@ -199,6 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=100, help="of each kind, three windows each")
     parser.add_argument("--traffic", choices=("all", "same", "shifted"), default="all")
+    parser.add_argument("--columns", type=int, help="only traffic of so many")
     parser.add_argument("--bootstrap", action="store_true")
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
