@@ -2,9 +2,9 @@
 
 One experiment is trained and monitored for real, with pictures and all; what that run left in
 Dagster's storage is copied for every experiment and every day. Then the sensors that read it tick
-over all of them, and the UI's own server answers what its pages ask: the graph of an experiment,
-an asset, the history of a check, the runs. The events that only a run's own page shows are in a
-file for each run, and are not copied.
+over all of them, `mlops metrics` looks, and the UI's own server answers what its pages ask: the
+graph of an experiment, an asset, the history of a check, the runs. The events that only a run's
+own page shows are in a file for each run, and are not copied.
 """
 
 import argparse
@@ -13,12 +13,11 @@ import re
 import shutil
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -30,10 +29,11 @@ from mlops_assets import graph, resources
 from mlops_assets import vocabulary as names
 from mlops_assets.commands import jobs
 from mlops_assets.commands.instance import open_instance
+from mlops_assets.commands.metrics import Project as Experiments
 from mlops_assets.experiment import loader
+from mlops_assets.monitoring.exporter.families import samples
 from mlops_assets_tests.commands.project import CHURN, Project
-from mlops_assets_tests.endpoints import until
-from mlops_assets_tests.programs import free_port
+from mlops_assets_tests.programs import webserver
 from mlops_assets_tests.recorded import record_the_past
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,7 +100,11 @@ def main():
         copied = copy(home, run_id, ["churn", *others], asked.days)
         size = sum(path.stat().st_size for path in home.rglob("*.db")) / 1e6
         print(f"{copied:,} runs, {size:,.0f} MB in Dagster's storage\n")
-        found = {**ticks(project, asked.times), **pages(project, asked.times)}
+        found = {
+            **ticks(project, asked.times),
+            "look of `mlops metrics`": [*looks(project, asked.times)],
+            **pages(project, asked.times),
+        }
     print("| | median s | slowest s |\n|---|---|---|")
     for name, seconds in found.items():
         print(f"| {name} | {statistics.median(seconds):.2f} | {max(seconds):.2f} |")
@@ -206,6 +210,18 @@ def ticks(project, times):
     return found
 
 
+def looks(project, times):
+    """Seconds of each look of `mlops metrics`, which Prometheus waits for."""
+    platform = Experiments(project.settings).load()
+    with open_instance(project.settings) as instance:
+        for number in range(times + 1):
+            began = time.perf_counter()
+            told = list(samples(platform.look(instance, time.time())))
+            if number:  # the first one reads the runs of a day
+                yield time.perf_counter() - began
+    print(f"{len(told):,} series of `mlops metrics`\n")
+
+
 def ticked(sensor, instance, definitions, made, times):
     cursor = None
     for number in range(times + 1):
@@ -236,35 +252,6 @@ def asked(client, url, query, variables, times):
         assert not content.get("errors"), json.dumps(content["errors"])[:2000]
         if number:
             yield seconds
-
-
-@contextmanager
-def webserver(project):
-    """The UI's server on this storage; its URL."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port),
-         "-m", "mlops_assets.definitions"],
-        cwd=project.root,
-        env={**project.environment, "DAGSTER_HOME": str(project.settings.dagster_home),
-             "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-
-    def answers():
-        try:
-            return httpx.get(f"{url}/server_info", timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    try:
-        until(answers, 180)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def parser():

@@ -62,6 +62,20 @@ def receiver(project: Project) -> Iterator[str]:
         yield url
 
 
+@contextmanager
+def webserver(project: Project) -> Iterator[str]:
+    """Dagster's webserver on the project; its URL."""
+    port = free_port()
+    command = (
+        "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port),
+        "-m", "mlops_assets.definitions",
+    )  # fmt: skip
+    with _running(project, command, {"DAGSTER_HOME": str(project.settings.dagster_home)}):
+        url = f"http://127.0.0.1:{port}"
+        _answers(f"{url}/server_info")
+        yield url
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

@@ -21,7 +21,7 @@ from mlops_assets import vocabulary as names
 from mlops_assets.commands.instance import STARTED_BY, STARTED_BY_TAG, open_instance
 from mlops_assets.commands.live import live_endpoint
 from mlops_assets.experiment import loader
-from mlops_assets_tests.commands.project import SMALL, Project
+from mlops_assets_tests.commands.project import RETRAINED, Project
 from mlops_assets_tests.contracts.sink import Product, Server, server
 from mlops_assets_tests.endpoints import until
 from mlops_assets_tests.programs import daemon
@@ -32,15 +32,9 @@ __all__ = ["server"]
 pytestmark = pytest.mark.pipeline
 
 ROOT = Path(__file__).resolve().parent.parent
-WATCHED = SMALL.replace(
-    "deployment:",
-    """\
-  retrain: {on_drift: true, brakes: {cool_down: 0}}
-registry:
-  promotion: {metrics: {roc_auc: {rule: non_inferior, margin: 0.5}}}
-deployment:""",
-) + (
-    """\
+WATCHED = (
+    RETRAINED
+    + """\
 monitoring:
   window: minute
   tickets: {sinks: [{kind: slack, url_env: SLACK_URL}]}

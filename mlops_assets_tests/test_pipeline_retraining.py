@@ -29,18 +29,11 @@ from mlops_assets.cli import cli
 from mlops_assets.commands import jobs
 from mlops_assets.commands.choice import choose
 from mlops_assets.commands.instance import open_instance
-from mlops_assets_tests.commands.project import SMALL, Project
+from mlops_assets_tests.commands.project import RETRAINED, Project
 
 pytestmark = pytest.mark.pipeline
 
-RETRAINED = SMALL.replace(
-    "deployment:",
-    """\
-  retrain: {on_drift: true, brakes: {cool_down: 0}}
-registry:
-  promotion: {metrics: {roc_auc: {rule: non_inferior, margin: 0.5}}}
-deployment:""",
-).replace("n_trials: 2", "n_trials: 2\n  workers: 1")
+ONE_WORKER = RETRAINED.replace("n_trials: 2", "n_trials: 2\n  workers: 1")
 REFRESHED = {"source", "features", "training_set"}
 
 
@@ -108,7 +101,7 @@ class Daemon:
 @pytest.fixture
 def project(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Project:
     found = Project(tmp_path)
-    found.write(RETRAINED, "small.yaml")
+    found.write(ONE_WORKER, "small.yaml")
     for name in [n for n in os.environ if n.startswith(("MLOPS_", "MLFLOW_", "DAGSTER_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MLOPS_ROOT", str(tmp_path))
@@ -161,6 +154,6 @@ def test_from_a_drift_to_one_candidate(project: Project, daemon: Daemon) -> None
     assert project.versions("small") == 2
 
     # Another setting of the evaluation: the study and the model stay as they are.
-    project.write(RETRAINED.replace("bootstrap: 100", "bootstrap: 200"), "small.yaml")
+    project.write(ONE_WORKER.replace("bootstrap: 100", "bootstrap: 200"), "small.yaml")
     stale = {each["name"] for each in planned(project)["assets"] if each["stale"]}
     assert stale == {"evaluation", "registered_version", "reference_profile"}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MOST = 25
 """Rows of a table."""
+_DECIDED = {"promoted": "promoted", "waiting": "held back", "refused": "refused"}
+_ENDED = {"SUCCESS": "succeeded", "FAILURE": "failed", "CANCELED": "was ended"}
 
 
 def changes(
@@ -47,17 +49,14 @@ def changes(
     lately = [one for one in found if datetime.fromisoformat(one[0]) >= since]
     lately.sort(key=lambda one: datetime.fromisoformat(one[0]), reverse=True)
     days = (asked.now - since).days
-    words = [f"Nothing was trained, decided or deployed in the last {days} days."]
-    words = [] if lately else words
+    nothing = f"Nothing was trained, decided or deployed in the last {days} days."
+    words = [] if lately else [nothing]
     words += [f"MLflow was not asked: {refused}"] if refused else []
     rows = tuple((moment(at), what, why, by) for at, what, why, by in lately[:MOST])
     left = len(lately) - len(rows)
     words += [f"{left} more: mlops history {asked.experiment.name}"] if left else []
     tables = (Table(("when", "what", "why", "by"), rows),) if rows else ()
     return Section("What changed", "unknown", "", tuple(words), (), tables)
-
-
-_DECIDED = {"promoted": "promoted", "waiting": "held back", "refused": "refused"}
 
 
 def _trainings(asked: Asked) -> list[tuple[str, str, str, str]]:
@@ -79,9 +78,6 @@ def _trainings(asked: Asked) -> list[tuple[str, str, str, str]]:
         why = run.tags.get(names.BECAUSE_TAG, "")
         found.append((at, f"training{part} {ended}", why, names.reason_of(run.tags)))
     return found
-
-
-_ENDED = {"SUCCESS": "succeeded", "FAILURE": "failed", "CANCELED": "was ended"}
 
 
 def tickets(asked: Asked) -> "tuple[int, Section]":

@@ -1,6 +1,7 @@
 """Whether an endpoint answers as it should, and is the one it should be."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,13 +40,18 @@ def judge(
     try:
         champion = champions.current(registry, model, by_hand=experiment.promotion.by_hand)
         tags = {} if champion is None else registry.version(model, champion).tags
-        return truth.serves_the_champion(
+        judged = partial(
+            truth.serves_the_champion,
             target.observe(experiment.name, context),
             champion=champion,
             digest=tags.get("mlops.bundle_digest"),
             progress=Journal(store, experiment.name, kind).read(),
-            deploying=deploying or champions.is_on_its_way(registry, model, now=context.now()),
         )
+        verdict = judged(deploying=deploying)
+        starting = not verdict.passed and champions.is_on_its_way(
+            registry, model, now=context.now()
+        )
+        return judged(deploying=True) if starting else verdict
     except (TargetError, RegistryError, DataStoreError) as error:
         return truth.Verdict(False, f"it cannot be found out: {error}")
 

@@ -1,6 +1,7 @@
 """The monitoring report of a version in MLflow: an artifact of the run that holds what belongs to
 the version, and tags that say where it is. Written anew each time, so that nothing piles up."""
 
+from mlops_assets.gateways.decisions import LONGEST
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.registered import EVALUATED_IN
 from mlops_assets.gateways.versions import answering
@@ -13,8 +14,6 @@ REPORT_AT = "mlops.monitoring_report_at"
 """When it was made, ISO 8601, UTC."""
 REPORT_STATE = "mlops.monitoring_state"
 """What it says, in short: `warning: 2 columns have drifted; ...`."""
-LONGEST = 1000
-"""Characters of a tag; MLflow takes 5,000."""
 
 
 def attach_report(

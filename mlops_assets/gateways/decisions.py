@@ -37,7 +37,7 @@ ANSWER = "mlops.approval"
 THE_GATES = "the gates"
 BY_HAND = "whoever moved the alias in MLflow"
 LONGEST = 1000
-"""Characters of a reason; MLflow takes 5,000."""
+"""Characters of a tag; MLflow takes 5,000."""
 
 
 @dataclass(frozen=True)

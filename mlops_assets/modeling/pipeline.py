@@ -5,6 +5,7 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.modeling.threads import threads_for
 from mlops_assets.serving.bundle import Task
 from mlops_assets.serving.schema import Column, InputSchema
 
@@ -61,6 +62,30 @@ def estimator_class(path: str, task: Task) -> type[Any]:
         wanted = "regressor" if task == "regression" else "classifier"
         raise EstimatorError(f"{path} is no {wanted}, which the task {task} needs")
     return found
+
+
+def fitted(
+    estimator: str,
+    rows: "pd.DataFrame",
+    truth: Any,
+    *,
+    task: Task,
+    parameters: dict[str, Any],
+    seed: int,
+) -> "Pipeline":
+    """A pipeline fitted to rows of which no YAML speaks.
+
+    Args:
+        estimator: its import path.
+        rows: as `schema_of` has them.
+        truth: (rows,) what is to be learned.
+        task: of the estimator.
+        parameters: of the estimator.
+        seed: of the estimator.
+    """
+    model = build(estimator, task=task, schema=schema_of(rows), parameters=parameters, seed=seed)
+    with threads_for(len(rows)):
+        return model.fit(rows, truth)
 
 
 def schema_of(rows: "pd.DataFrame") -> InputSchema:

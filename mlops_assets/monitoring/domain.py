@@ -99,15 +99,9 @@ def _sampled(table: "pd.DataFrame", seed: int) -> "pd.DataFrame":
 
 
 def _fitted(rows: "pd.DataFrame", origin: "NDArray[np.float64]", seed: int) -> Any:
-    model = pipeline.build(
-        _CLASSIFIER,
-        task="binary_classification",
-        schema=pipeline.schema_of(rows),
-        parameters=_PARAMETERS,
-        seed=seed,
+    return pipeline.fitted(
+        _CLASSIFIER, rows, origin, task="binary_classification", parameters=_PARAMETERS, seed=seed
     )
-    with threads_for(len(rows)):
-        return model.fit(rows, origin)
 
 
 def _area(model: Any, rows: "pd.DataFrame", origin: "NDArray[np.float64]") -> float:

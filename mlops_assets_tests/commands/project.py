@@ -72,6 +72,16 @@ deployment:
 """
 """Of a table beside `configs/`, with a model that is fitted in no time."""
 
+RETRAINED = SMALL.replace(
+    "deployment:",
+    """\
+  retrain: {on_drift: true, brakes: {cool_down: 0}}
+registry:
+  promotion: {metrics: {roc_auc: {rule: non_inferior, margin: 0.5}}}
+deployment:""",
+)
+"""The same, trained again on drift."""
+
 
 @dataclass(frozen=True)
 class Project:

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from pathlib import PurePosixPath
 
 from mlops_assets.gateways import profile_store
 from mlops_assets.gateways.profile_store import ProfileStore
@@ -45,10 +47,22 @@ class Profiles:
         """
         said = "\n".join((file.name, file.fingerprint, bundle_digest))
         name = hashlib.sha256(said.encode()).hexdigest()[:32]
-        target = profile_store.batch(self.batch)
-        known = self.store.increments(self.experiment, self.version, [target])
-        if profile.rows and not any(f"/{name}." in one.url for one in known):
-            content = profile.serialize()
+        if profile.rows and name not in self._before:
             self.store.put(
-                self.experiment, self.version, target, window=window, name=name, content=content
+                self.experiment,
+                self.version,
+                self._target,
+                window=window,
+                name=name,
+                content=profile.serialize(),
             )
+
+    @property
+    def _target(self) -> str:
+        return profile_store.batch(self.batch)
+
+    @cached_property
+    def _before(self) -> frozenset[str]:
+        """Names of what earlier runs left, in whichever window."""
+        left = self.store.increments(self.experiment, self.version, [self._target])
+        return frozenset(PurePosixPath(one.url).stem for one in left)

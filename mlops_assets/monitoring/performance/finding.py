@@ -9,9 +9,13 @@ from mlops_assets.modeling.tasks import METRICS
 from mlops_assets.monitoring.performance import inputs, verdict
 from mlops_assets.monitoring.performance.verdict import Inputs, Standard, Verdict
 from mlops_assets.monitoring.spec import QualitySpec
+from mlops_assets.serving.bundle import Task
 
 MOST = 14
 """Windows of the table that people see."""
+CALIBRATED = "the probabilities are calibrated"
+AS_BEFORE = "the outcome depends on the inputs as in training"
+AS_HELD_OUT = "errors depend on the inputs as on the held-out rows"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ def find(store: DataStore, experiment: Experiment, performance: Performance) -> 
         drifted = inputs.compare(store, experiment, performance.version, starts)
     ours = tuple(each for each in performance.windows if each.version == performance.version)
     if judged.note:
-        words = f"not judged: {judged.note}{_expected(ours, performance, standard.metric)}"
+        estimate = _expected(ours, performance, standard.metric, experiment.task)
+        words = f"not judged: {judged.note}{estimate}"
     else:
         words = verdict.words(judged, standard, spec, drifted)
     return Found(ours, standard, judged, drifted, words)
@@ -61,15 +66,21 @@ def _standard(experiment: Experiment, performance: Performance) -> Standard:
     )
 
 
-def _expected(ours: tuple[QualityWindow, ...], performance: Performance, metric: str) -> str:
+def _expected(
+    ours: tuple[QualityWindow, ...], performance: Performance, metric: str, task: Task
+) -> str:
     """The newest estimate, in words."""
     found = [window.estimated[metric] for window in ours if metric in window.estimated]
     if not found:
         return "; there is no estimate either"
+    value, low, high = found[-1].value, found[-1].low, found[-1].high
     error = performance.held_out.get("calibration_error")
-    calibrated = f" (error on held-out rows {error.value:.2g})" if error is not None else ""
-    return (
-        f"; estimated {metric} {found[-1].value:.3g} ({found[-1].low:.3g} to {found[-1].high:.3g}) "
-        f"if probabilities are calibrated{calibrated} and the outcome depends on the inputs as in "
-        "training"
-    )
+    known = f" (their error on held-out rows is {error.value:.2g})" if error is not None else ""
+    return f"; estimated {metric} {value:.3g} ({low:.3g} to {high:.3g}) if {supposed(task, known)}"
+
+
+def supposed(task: Task, known: str = "") -> str:
+    """What an estimate rests on; `known` is said of the calibration."""
+    if task == "regression":
+        return AS_HELD_OUT
+    return f"{CALIBRATED}{known} and {AS_BEFORE}"

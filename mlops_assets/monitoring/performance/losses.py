@@ -141,15 +141,9 @@ def _learned(rows: "pd.DataFrame", loss: Vector, seed: int) -> _Loss:
 
 
 def _fitted(rows: "pd.DataFrame", loss: Vector, seed: int) -> Any:
-    model = pipeline.build(
-        _REGRESSOR,
-        task="regression",
-        schema=pipeline.schema_of(rows),
-        parameters=_PARAMETERS,
-        seed=seed,
+    return pipeline.fitted(
+        _REGRESSOR, rows, loss, task="regression", parameters=_PARAMETERS, seed=seed
     )
-    with threads_for(len(rows)):
-        return model.fit(rows, loss)
 
 
 def _predicted(model: Any, rows: "pd.DataFrame", least: float) -> Vector:

@@ -17,10 +17,8 @@ from mlops_assets.monitoring.report.record import Section, State, Table
 MOST_ROWS = 12
 """Of a table that is not folded away."""
 ESTIMATE = "Dashed is an estimate: what the metric would be if {supposed}. It is no measurement."
-CALIBRATED = (
-    "the probabilities are calibrated and the outcome still depends on the inputs as in training"
-)
-AS_HELD_OUT = "errors still depend on the inputs as on the held-out rows"
+LONGEST = 200
+"""Characters of a cell."""
 QUALITY, TRAFFIC, DRIFT = "Quality", "Traffic", "Drift"
 PREDICTIONS, DATA = "Predictions", "Data quality"
 
@@ -39,8 +37,7 @@ def quality(experiment: Experiment, found: Found | None) -> Section:
     state: State = "unknown" if judged.note else "good" if judged.passed else "bad"
     words = [_sentence(found.words)]
     if any(window.estimated for window in found.windows):
-        supposed = AS_HELD_OUT if experiment.task == "regression" else CALIBRATED
-        words.append(ESTIMATE.format(supposed=supposed))
+        words.append(ESTIMATE.format(supposed=finding.supposed(experiment.task)))
     worst = verdict.worst(found.standard, spec)
     length = timedelta(seconds=experiment.monitoring.quality_window_seconds)
     rows = [
@@ -207,7 +204,3 @@ def _cell(value: str | float) -> str:
     if isinstance(value, str):
         return value if len(value) <= LONGEST else f"{value[:LONGEST]}…"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-LONGEST = 200
-"""Characters of a cell."""
