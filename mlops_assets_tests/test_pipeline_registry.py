@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -119,6 +120,11 @@ def test_others_versions_are_evaluated_and_the_good_one_alone_is_live(live: Proj
     assert live.json("predict", "churn")["version"] == str(good)
     until(lambda: served(live)[-1] == good, PATIENCE)
     assert bad not in served(live)
+    with open_instance(live.settings) as instance:
+        asked = dg.RunsFilter(tags={"dagster/sensor_name": names.REGISTRY_SENSOR})
+        runs = Counter(run.job_name for run in instance.get_runs(asked))
+    # One tick has a version evaluated, the next that acts has it deployed.
+    assert runs == {names.retrain_job("churn"): 2, names.deploy_job("churn"): 1}
 
 
 def served(project: Project) -> list[int]:

@@ -110,6 +110,29 @@ def test_there_and_back_again_have_keys_of_their_own(
     assert len(set(keys)) == 3
 
 
+def test_two_events_at_the_same_moment_are_two(daemon: Daemon, versions: ModelRegistry) -> None:
+    versions.register("credit_scores", source="runs:/r/model", run_id="", tags=BUNDLE)
+    versions.set_alias("churn", CHAMPION, 1)
+    versions.set_alias("credit_scores", CHAMPION, 1)
+    requests = daemon.tick().run_requests
+    assert [request.job_name for request in requests] == ["churn__deploy", "credit__deploy"]
+    assert len({request.run_key for request in requests}) == 2
+
+
+def test_a_version_that_is_deleted_while_its_deployment_waits(
+    daemon: Daemon, versions: ModelRegistry
+) -> None:
+    """The run that waits finds no champion, and nothing is asked for until there is one."""
+    versions.set_alias("churn", CHAMPION, 2)
+    (waiting,) = daemon.tick().run_requests
+    versions.client.delete_model_version("churn", "2")
+    assert champions.current(versions, "churn", by_hand="report") is None
+    assert daemon.asked() == []
+    versions.set_alias("churn", CHAMPION, 1)
+    (request,) = daemon.tick().run_requests
+    assert request.run_key != waiting.run_key
+
+
 def test_a_restarted_daemon_goes_on_where_it_was(daemon: Daemon, versions: ModelRegistry) -> None:
     versions.set_alias("churn", CHAMPION, 1)
     first = daemon.tick().run_requests[0].run_key
