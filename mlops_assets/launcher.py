@@ -29,8 +29,8 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from mlops_assets.forking import ForkServer
 
-WORKER_TAG = ".mlops/worker"
-"""On a run: the process that executes it. Names that begin with a dot are not shown."""
+WORKER_TAG = ".dagster/mlops_worker"
+"""On a run: the process that executes it. The UI shows no tag that begins with `.dagster/`."""
 CLOCK_SECONDS = 60.0
 """By which the clock may have been set since a process began, which moves when it seems to have. No
 number of a process is given again so soon."""
