@@ -32,6 +32,17 @@ NOTHING = Live()
 
 
 @dataclass(frozen=True)
+class Read:
+    """Up to where it is known what every experiment has live."""
+
+    newest: int = -1
+    """The newest event of Dagster's storage when that was read."""
+    settled: bool = False
+    """Nothing was left out then, and the look before knew of no older event: an event is there a
+    moment before what it changes is."""
+
+
+@dataclass(frozen=True)
 class Event:
     """One deployment to start."""
 
@@ -47,6 +58,37 @@ class Decided:
 
     events: tuple[Event, ...]
     seen: dict[str, Seen]
+
+
+def to_ask(
+    champions: Mapping[str, int], *, seen: Mapping[str, Seen], read: Read, newest: int
+) -> frozenset[str]:
+    """Whose endpoints must be asked about: all of them, unless nothing happened since they were;
+    then those whose champion is another one.
+
+    Args:
+        champions: version with the alias `champion`, by experiment.
+        seen: from the last decision.
+        read: when they were asked about last.
+        newest: event of Dagster's storage.
+    """
+    if not read.settled or read.newest != newest:
+        return frozenset(champions)
+    return frozenset(
+        name for name, version in champions.items()
+        if name not in seen or seen[name].version != version
+    )  # fmt: skip
+
+
+def read_now(before: Read, *, newest: int, whole: bool) -> Read:
+    """What to remember of asking.
+
+    Args:
+        before: of the look before.
+        newest: event of Dagster's storage, before anybody was asked.
+        whole: whether what was asked about could be relied on, of every experiment.
+    """
+    return Read(newest, settled=whole and before.newest == newest)
 
 
 def decide(

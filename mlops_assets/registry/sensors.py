@@ -15,7 +15,16 @@ from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
 from mlops_assets.registry import waking
 from mlops_assets.registry.arrivals import Watched
-from mlops_assets.registry.events import NOTHING, Decided, Live, Seen, decide
+from mlops_assets.registry.events import (
+    NOTHING,
+    Decided,
+    Live,
+    Read,
+    Seen,
+    decide,
+    read_now,
+    to_ask,
+)
 from mlops_assets.registry.looking import Attempt, Look
 from mlops_assets.registry.waking import Looked
 
@@ -87,13 +96,18 @@ def build(
             return dg.SkipReason(str(error))
         for words in look.moves.values():
             context.log.warning(words)
-        live = _live(context.instance, [by_name[name] for name in look.champions])
+        # Read before what is live: an event that comes meanwhile is for the next look.
+        newest = context.instance.event_log_storage.get_maximum_record_id() or 0
+        asked = to_ask(look.champions, seen=seen, read=_read(context.cursor), newest=newest)
+        live = _live(context.instance, [by_name[name] for name in sorted(asked)])
         # Milliseconds are ahead of any count of changes.
         first = int(now.timestamp() * 1000)
         decided = decide(look.champions, seen=seen, live=live, first=first)
+        left_out = asked - live.keys() | decided.seen.keys() - look.champions.keys()
         cursor = {
             "champions": {name: vars(each) for name, each in decided.seen.items()},
             "arrivals": {name: asdict(each) for name, each in look.watched.items()},
+            "read": asdict(read_now(_read(context.cursor), newest=newest, whole=not left_out)),
         }
         if webhooks:
             cursor["looked"] = asdict(Looked(mark, now.isoformat()))
@@ -124,6 +138,10 @@ def _remembered(cursor: str | None) -> tuple[dict[str, Seen], dict[str, Watched]
 def _looked(cursor: str | None) -> Looked | None:
     last = json.loads(cursor or "{}").get("looked")
     return Looked(**last) if last else None
+
+
+def _read(cursor: str | None) -> Read:
+    return Read(**json.loads(cursor or "{}").get("read", {}))
 
 
 def _mark(instance: dg.DagsterInstance) -> str:

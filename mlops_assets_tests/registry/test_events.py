@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mlops_assets.registry.events import NOTHING, Event, Live, Seen, decide
+from mlops_assets.registry.events import (
+    NOTHING,
+    Event,
+    Live,
+    Read,
+    Seen,
+    decide,
+    read_now,
+    to_ask,
+)
 
 FIRST = 1_700_000_000
 
@@ -110,6 +119,22 @@ def test_one_event_per_change_when_every_look_sees_one_version(champions: list[i
     assert len(keys) == len(set(keys)) == changes
 
 
+def test_while_nothing_happens_only_changed_champions_are_asked_about() -> None:
+    seen, champions = {"a": Seen(1, FIRST), "b": Seen(1, FIRST)}, {"a": 1, "b": 2, "new": 1}
+    settled = Read(newest=7, settled=True)
+    assert to_ask(champions, seen=seen, read=settled, newest=7) == {"b", "new"}
+    assert to_ask(champions, seen=seen, read=settled, newest=8) == {"a", "b", "new"}
+    assert to_ask(champions, seen=seen, read=Read(7), newest=7) == {"a", "b", "new"}
+
+
+def test_two_whole_looks_at_the_same_events_settle_it() -> None:
+    first = read_now(Read(), newest=7, whole=True)
+    assert first == Read(7)
+    assert read_now(first, newest=7, whole=True) == Read(7, settled=True)
+    assert read_now(first, newest=7, whole=False) == Read(7)
+    assert read_now(Read(7, settled=True), newest=8, whole=True) == Read(8)
+
+
 @dataclass
 class World:
     """A registry, an endpoint and the sensor between them, as they act on each other."""
@@ -122,6 +147,11 @@ class World:
     keys: set[str] = field(default_factory=set)
     clock: int = FIRST
     deployments: int = 0
+    events: int = 0
+    """That Dagster has stored."""
+    read: Read = field(default_factory=Read)
+    reported: int | None = None
+    """Live by somebody's report, whose event is stored and which shows at the next look."""
 
     def look(self) -> None:
         self.clock += 15
@@ -129,7 +159,12 @@ class World:
         live = serving(self.live, deployment=self.deployments) if known else NOTHING
         champions = {} if self.champion is None else {"churn": self.champion}
         before = self.seen.get("churn")
-        decided = decide(champions, seen=self.seen, live={"churn": live}, first=self.clock)
+        asked = to_ask(champions, seen=self.seen, read=self.read, newest=self.events)
+        told = {"churn": live} if asked else {}
+        decided = decide(champions, seen=self.seen, live=told, first=self.clock)
+        assert decided == decide(champions, seen=self.seen, live={"churn": live}, first=self.clock)
+        whole = not self.queued and champions.keys() == decided.seen.keys()
+        self.read = read_now(self.read, newest=self.events, whole=whole)
         self.seen = decided.seen
         changed = self.champion is not None and (before is None or before.version != self.champion)
         if not changed and decided.events:
@@ -140,20 +175,29 @@ class World:
             assert event.key not in self.keys, "Dagster starts a key once, for ever"
             self.keys.add(event.key)
             self.queued.append(event.version)
+        if self.reported is not None:
+            self.materialize(self.reported)
+            self.reported = None
 
     def deploy(self) -> None:
         """The endpoint asset deploys what is champion when it runs."""
         self.queued.pop(0)
-        self.live = self.champion
+        self.events += 1
+        self.materialize(self.champion)
+
+    def materialize(self, version: int | None) -> None:
+        self.live = version
         self.deployments += 1
 
 
 class Deployments(RuleBasedStateMachine):
-    """Whatever happens, one more look and the runs it asks for make the champion live."""
+    """Whatever happens, one more look and the runs it asks for make the champion live; and a look
+    that asks about few decides as one that asks about all."""
 
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
+        self.failed = False
 
     @rule(version=st.integers(1, 4))
     def the_alias_is_moved(self, version: int) -> None:
@@ -171,16 +215,37 @@ class Deployments(RuleBasedStateMachine):
     @precondition(lambda self: self.world.queued)
     @rule()
     def a_run_deploys_what_was_champion_a_moment_ago(self) -> None:
-        self.world.live = self.world.queued.pop(0)
-        self.world.deployments += 1
+        self.world.events += 1
+        self.world.materialize(self.world.queued.pop(0))
+
+    @precondition(lambda self: self.world.queued)
+    @rule()
+    def a_run_fails_without_a_trace(self) -> None:
+        """A person mends it: it is not asked for again."""
+        self.world.queued.pop(0)
+        self.failed = True
+
+    @precondition(lambda self: self.world.champion is not None)
+    @rule(version=st.integers(1, 4))
+    def somebody_reports_what_is_live(self, version: int) -> None:
+        self.world.events += 1
+        self.world.reported = version
+
+    @rule()
+    def something_else_happens(self) -> None:
+        self.world.events += 1
 
     @rule()
     def the_cursor_is_lost(self) -> None:
         self.world.seen = {}
+        self.world.read = Read()
 
+    @precondition(lambda self: not self.failed)
     @invariant()
     def the_champion_will_be_live(self) -> None:
         world = copy.deepcopy(self.world)
+        if world.reported is not None:
+            world.look()
         world.look()
         while world.queued:
             world.deploy()

@@ -1,5 +1,6 @@
 """The registry sensor on a real Dagster instance over a real MLflow store."""
 
+import json
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -194,6 +195,18 @@ def test_an_endpoint_that_does_not_serve_the_champion_gets_it(
     versions.set_alias("churn", CHAMPION, 2)
     daemon.report(endpoint_key(CHURN), said)
     assert daemon.asked() == [("churn__deploy", 2)]
+
+
+def test_what_is_deployed_while_nothing_else_happens_is_seen(
+    daemon: Daemon, versions: ModelRegistry
+) -> None:
+    versions.set_alias("churn", CHAMPION, 1)
+    daemon.live(1)
+    for settled in (False, True, True):
+        assert daemon.asked() == []
+        assert json.loads(daemon.cursor or "")["read"]["settled"] == settled
+    daemon.live(2)
+    assert daemon.asked() == [("churn__deploy", 1)]
 
 
 def test_each_experiment_follows_its_own_registered_model(
