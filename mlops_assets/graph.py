@@ -83,7 +83,9 @@ def build_all(
         deployment_sensors.build(found, deploying),
         monitoring_schedules.build(found),
         monitoring_sensors.build(found, judged),
-        registry_schedules.build(found, deployment_in_use.versions_in_use),
+        registry_schedules.build(
+            found, deployment_in_use.versions_in_use, deployment_in_use.images_of_versions
+        ),
         shared,
     )
 

@@ -229,6 +229,7 @@ def test_the_platform_may_do_what_its_targets_do_and_no_more() -> None:
         *asked_for("sagemaker-runtime", "deployment/sagemaker"),
         *asked_for("cloudwatch", "deployment/sagemaker"),
         *asked_for("cloudwatch", "gateways/cloudwatch.py"),
+        *asked_for("ecr", "gateways/images.py"),
     }
     # The action of an operation has another name, and tags are given when a function is made.
     asked = asked - {"lambda:Invoke"} | {"lambda:InvokeFunction", "lambda:TagResource"}
@@ -238,8 +239,8 @@ def test_the_platform_may_do_what_its_targets_do_and_no_more() -> None:
         for action in statement["actions"]
     }
     assert len(asked) > 30
-    own = {one for one in allowed if one.startswith(("lambda:", "sagemaker:", "cloudwatch:"))}
-    assert own == asked
+    services = ("lambda:", "sagemaker:", "cloudwatch:", "ecr:")
+    assert {one for one in allowed if one.startswith(services)} == asked
 
 
 def test_terraform_is_well_formed_and_gives_no_right_on_everything() -> None:

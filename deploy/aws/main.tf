@@ -34,6 +34,7 @@ resource "aws_ecr_repository" "images" {
   }
 }
 
+# Images of functions are one per version of a model: the job `retention` removes them with it.
 resource "aws_ecr_lifecycle_policy" "images" {
   for_each   = aws_ecr_repository.images
   repository = each.value.name
@@ -43,7 +44,7 @@ resource "aws_ecr_lifecycle_policy" "images" {
       description  = "Images without a tag are left over from failed pushes."
       selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 14 }
       action       = { type = "expire" }
-      }], [for count in var.keep_images == null ? [] : [var.keep_images] : {
+      }], [for count in var.keep_images == null || each.key == "lambda" ? [] : [var.keep_images] : {
       rulePriority = 2
       description  = "Only the newest are kept."
       selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = count }

@@ -112,6 +112,11 @@ data "aws_iam_policy_document" "platform" {
     resources = [local.functions, "${local.functions}:*"]
   }
   statement {
+    sid       = "RemoveImagesOfOldVersions"
+    actions   = ["ecr:BatchDeleteImage", "ecr:DescribeImages"]
+    resources = [aws_ecr_repository.images["lambda"].arn]
+  }
+  statement {
     sid = "SageMaker"
     actions = [
       "sagemaker:AddTags", "sagemaker:CreateEndpoint", "sagemaker:CreateEndpointConfig",

@@ -32,7 +32,7 @@ variable "prediction_log_days" {
 }
 
 variable "keep_images" {
-  description = "Newest images that each repository keeps; null keeps all. ECR does not know which are in use."
+  description = "Newest images of the platform and of serving that are kept; null keeps all. ECR does not know which are in use."
   type        = number
   default     = null
 

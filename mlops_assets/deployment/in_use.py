@@ -1,10 +1,12 @@
-"""Which versions endpoints need: those that are live, served before, or are being rolled out."""
+"""Which versions endpoints need: those that are live, served before, or are being rolled out; and
+where versions have container images of their own."""
 
 from mlops_assets.deployment.journal import Journal
 from mlops_assets.deployment.targets.base import TargetContext
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.images import VersionImages
 
 
 def versions_in_use(
@@ -30,3 +32,9 @@ def versions_in_use(
         if begun is not None and not begun.ended:
             said.setdefault(begun.version, []).append(f"is being rolled out on {kind}")
     return {version: "; ".join(dict.fromkeys(words)) for version, words in said.items()}
+
+
+def images_of_versions(experiment: Experiment, context: TargetContext) -> tuple[VersionImages, ...]:
+    """Of the targets that want an image for each version."""
+    found = (target.images(context) for target in experiment.deployment.targets)
+    return tuple(images for images in found if images is not None)

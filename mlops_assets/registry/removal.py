@@ -1,14 +1,15 @@
-"""Finds what the past of an experiment holds in MLflow, the study store and the data store, has it
-judged by `retention`, and removes what goes. Knows no Dagster.
+"""Finds what the past of an experiment holds in MLflow, the study store, the data store and the
+repositories of images, has it judged by `retention`, and removes what goes. Knows no Dagster.
 
-The order is such that whoever is killed in between leaves nothing half: first the archive of a
-bundle, which a deployment makes anew; then the version, so that nobody can deploy it any more; then
-its run, studies and files, which the next run finds without a version, and removes.
+The order is such that whoever is killed in between leaves nothing behind: first the image of a
+version, whose tag need not say whose it is, and the archive of its bundle, which a deployment makes
+anew; then the version, so that nobody can deploy it any more; then its run, studies and files,
+which the next run finds without a version, and removes.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways import versions as past
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.decisions import ROLLED_BACK
+from mlops_assets.gateways.images import TaggedImage, VersionImages
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.registered import RegistryVersion
 from mlops_assets.gateways.study_locks import StudyBusyError
@@ -31,6 +33,7 @@ class Stores:
     registry: ModelRegistry
     data: DataStore
     studies: StudyStore
+    images: tuple[VersionImages, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,15 @@ class Plan:
     """Runs of trials, by study."""
     studies: tuple[str, ...]
     files: tuple[File, ...]
+    images: Mapping[VersionImages, tuple[TaggedImage, ...]]
     shared: frozenset[str]
     """Digests of bundles that versions which stay have, too."""
 
     @property
     def size(self) -> int:
-        """Bytes of the files; what MLflow keeps is not counted."""
-        return sum(one.size for one in self.files)
+        """Bytes of the files and images; what MLflow keeps is not counted."""
+        images = sum(one.size for found in self.images.values() for one in found)
+        return images + sum(one.size for one in self.files)
 
 
 def plan(
@@ -71,7 +76,7 @@ def plan(
         now: aware.
 
     Raises:
-        RegistryError, StudyStoreError, DataStoreError: a store does not answer.
+        RegistryError, StudyStoreError, DataStoreError, CloudError: a store does not answer.
     """
     policy = experiment.registry.retention
     before = retention.oldest_kept(policy, now)
@@ -105,7 +110,8 @@ def plan(
         files=stored.superfluous(
             experiment, stores.data, stay=stay, go=go, usage=usage, latest=latest, now=now
         ),
-        shared=frozenset(one.tags.get("mlops.bundle_digest", "") for one in stay),
+        images={images: _superfluous(images, stay, go, usage, before) for images in stores.images},
+        shared=frozenset(map(_digest, stay)),
     )
 
 
@@ -115,11 +121,11 @@ def remove(
     """Remove what the plan says, as far as it still may go; what was left, and why.
 
     Raises:
-        RegistryError, StudyStoreError, DataStoreError: a store does not answer; the next run
-            goes on from there.
+        RegistryError, StudyStoreError, DataStoreError, CloudError: a store does not answer; the
+            next run goes on from there.
     """
     for number, one in enumerate(plan.versions, 1):
-        if not _remove_version(experiment.model_name, stores, one, plan.shared):
+        if not _remove_version(experiment.model_name, stores, one, plan):
             return (f"version {one.version} got an alias meanwhile: the next run decides anew",)
         if number % 50 == 0 or number == len(plan.versions):
             tell(f"{number} of {len(plan.versions)} versions removed")
@@ -131,20 +137,28 @@ def remove(
     busy = _remove_studies(stores, plan)
     for file in plan.files:
         stores.data.remove(file.path)
-    tell(f"{len(plan.files)} files removed, {plan.size / 1e6:.1f} MB")
+    seen = {image.version for found in plan.images.values() for image in found}
+    _remove_images(plan, seen - {one.version for one in plan.versions})
+    tell(f"{len(plan.files)} files removed; with images, {plan.size / 1e6:.1f} MB")
     return tuple(busy.values())
 
 
-def _remove_version(
-    model: str, stores: Stores, one: RegistryVersion, shared: frozenset[str]
-) -> bool:
+def _remove_version(model: str, stores: Stores, one: RegistryVersion, plan: Plan) -> bool:
     """Whether it is gone: not when somebody gave it an alias since."""
     if one.version in stores.registry.aliases(model).values():
         return False
-    digest = one.tags.get("mlops.bundle_digest", "")
-    if digest and digest not in shared:
+    _remove_images(plan, {one.version})
+    digest = _digest(one)
+    if digest and digest not in plan.shared:
         stores.data.remove(f"bundles/{digest}.tar.gz")
     return past.remove_version(stores.registry, model, one.version)
+
+
+def _remove_images(plan: Plan, versions: Container[int | None]) -> None:
+    for images, found in plan.images.items():
+        for image in found:
+            if image.version in versions:
+                images.remove(image.tag)
 
 
 def _remove_studies(stores: Stores, plan: Plan) -> dict[str, str]:
@@ -168,6 +182,33 @@ def _version(one: RegistryVersion) -> Version:
         created=datetime.fromtimestamp(one.created_ms / 1000, UTC),
         ours="mlops.bundle_uri" in one.tags and not one.adopted,
         rolled_back=ROLLED_BACK in one.tags,
+    )
+
+
+def _digest(one: RegistryVersion) -> str:
+    """Of its bundle; empty where it has none."""
+    return one.tags.get("mlops.bundle_digest", "")
+
+
+def _superfluous(
+    images: VersionImages,
+    stay: Iterable[RegistryVersion],
+    go: Iterable[RegistryVersion],
+    usage: Usage,
+    before: datetime,
+) -> tuple[TaggedImage, ...]:
+    """The images that go, each with the version it is of."""
+    kept = {images.tag(one.version, _digest(one)): one.version for one in stay}
+    gone = {images.tag(one.version, _digest(one)): one.version for one in go}
+    owners = gone | kept
+    found = [replace(one, version=owners.get(one.tag, one.version)) for one in images.tagged()]
+    vanished = retention.vanished(
+        {one.version for one in found if one.version is not None},
+        registered=frozenset(owners.values()),
+        usage=usage,
+    )
+    return retention.superfluous_images(
+        found, stay=frozenset(kept), go=frozenset(gone), vanished=vanished, before=before
     )
 
 

@@ -33,8 +33,10 @@ class Report:
     studies: tuple[str, ...]
     files: int
     """On the data store."""
+    images: int
+    """Container images of versions."""
     bytes: int
-    """Of these files."""
+    """Of these files and images."""
     left: tuple[str, ...]
     """What could not go, and why."""
 
@@ -51,6 +53,7 @@ def of(experiment: Experiment, plan: Plan, *, run: str, now: datetime) -> Report
         trials=sum(map(len, plan.trials.values())),
         studies=plan.studies,
         files=len(plan.files),
+        images=sum(map(len, plan.images.values())),
         bytes=plan.size,
         left=(),
     )
@@ -82,8 +85,8 @@ def in_words(report: Report) -> str:
     gone = [one for one in report.versions if not one.kept]
     counts = (
         f"{len(gone)} of {len(report.versions)} versions, {report.runs} runs, "
-        f"{report.trials} trials, {len(report.studies)} studies and {report.files} files "
-        f"({report.bytes / 1e6:.1f} MB)"
+        f"{report.trials} trials, {len(report.studies)} studies, {report.files} files and "
+        f"{report.images} images ({report.bytes / 1e6:.1f} MB)"
     )
     said = f"{counts} {'removed' if report.applied else 'would be removed'}"
     return "; ".join([said, *report.left])

@@ -11,6 +11,7 @@ from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways.data_store import DataStore
+from mlops_assets.gateways.images import VersionImages
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.study_store import StudyStore
 from mlops_assets.registry import removal, report
@@ -23,6 +24,9 @@ MOST = 1000
 InUse = Callable[[Experiment, DataStore, Any], Mapping[int, str]]
 """What the endpoints of an experiment do with a version, by version."""
 
+Images = Callable[[Experiment, Any], tuple[VersionImages, ...]]
+"""Where versions of an experiment have container images of their own."""
+
 
 class RetentionConfig(dg.Config):
     """One-off knobs of a run."""
@@ -33,13 +37,14 @@ class RetentionConfig(dg.Config):
     """Whether anything is removed; by default what each YAML says in `registry.retention.apply`."""
 
 
-def build(experiments: Iterable[Experiment], in_use: InUse) -> dg.Definitions:
+def build(experiments: Iterable[Experiment], in_use: InUse, images: Images) -> dg.Definitions:
     """The job and its schedule.
 
     Args:
         experiments: whose past is looked at.
         in_use: asks the endpoints of one of them; its last argument is the resource
             `target_context`.
+        images: asks the YAML of one of them; its last argument is the same.
     """
     by_name = {experiment.name: experiment for experiment in experiments}
     if not by_name:
@@ -60,7 +65,6 @@ def build(experiments: Iterable[Experiment], in_use: InUse) -> dg.Definitions:
         study_store: dg.ResourceParam[StudyStore],
         target_context: dg.ResourceParam[Any],
     ) -> None:
-        stores = Stores(model_registry, data_store, study_store)
         failures = []
         if unknown := sorted(set(config.experiments) - set(by_name)):
             failures.append(f"no such experiment: {', '.join(unknown)}")
@@ -69,6 +73,9 @@ def build(experiments: Iterable[Experiment], in_use: InUse) -> dg.Definitions:
             apply = experiment.registry.retention.apply if config.apply is None else config.apply
             try:
                 endpoints = in_use(experiment, data_store, target_context)
+                stores = Stores(
+                    model_registry, data_store, study_store, images(experiment, target_context)
+                )
                 _retain(context, experiment, stores, endpoints, apply=apply)
             # One experiment whose stores or targets do not answer must not keep the others'.
             except Exception as error:
@@ -79,7 +86,7 @@ def build(experiments: Iterable[Experiment], in_use: InUse) -> dg.Definitions:
 
     @dg.job(
         name=names.RETENTION_JOB,
-        description="Removes versions, runs, studies and files that are older than "
+        description="Removes versions, runs, studies, files and images that are older than "
         "`registry.retention` of their YAML keeps them and that nobody needs. A dry run, unless "
         "`registry.retention.apply` or the run's config says otherwise.",
     )
@@ -135,6 +142,7 @@ def _retain(
                 "removed": told.applied,
                 "versions_that_go": sum(not one.kept for one in told.versions),
                 "files_that_go": told.files,
+                "images_that_go": told.images,
                 "bytes_that_go": told.bytes,
             },
         )

@@ -8,16 +8,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import optuna
 
+from mlops_assets import vocabulary as names
+from mlops_assets.deployment.in_use import images_of_versions, versions_in_use
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
 from mlops_assets.gateways.study_store import StudyStore
+from mlops_assets.registry import schedules
 from mlops_assets.registry.removal import Stores
 from mlops_assets.serving.recording import STAMP
-from mlops_assets.vocabulary import DAGSTER_RUN_TAG
 from mlops_assets_tests.builders import make_experiment
+from mlops_assets_tests.endpoints import Place
 
 TABLES = {"source": "snapshots", "features": "features", "training_set": "training_sets"}
 EACH_STUDY = 3
@@ -85,6 +89,30 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+def run_job(
+    stores: Stores,
+    place: Place,
+    instance: dg.DagsterInstance,
+    experiments: list[Any],
+    in_use: schedules.InUse = versions_in_use,
+    **knobs: Any,
+) -> dg.ExecuteInProcessResult:
+    built = schedules.build(experiments, in_use, images_of_versions)
+    (job,) = built.jobs or ()
+    assert isinstance(job, dg.JobDefinition)
+    return job.execute_in_process(
+        run_config={"ops": {names.RETENTION_OP: {"config": knobs}}},
+        resources={
+            "data_store": stores.data,
+            "model_registry": stores.registry,
+            "study_store": stores.studies,
+            "target_context": place.context,
+        },
+        instance=instance,
+        raise_on_error=False,
+    )
+
+
 def taken_at(past: Past, number: int, count: int) -> datetime:
     return past.now - timedelta(days=count - number, hours=1)
 
@@ -103,7 +131,7 @@ def _make_version(past: Past, number: int) -> Made:
     study, digest = number // EACH_STUDY, f"{name}{number:058x}"
     run = client.create_run(
         experiment_id,
-        tags={DAGSTER_RUN_TAG: f"run {number}", "mlops.study": study_name(name, study)},
+        tags={names.DAGSTER_RUN_TAG: f"run {number}", "mlops.study": study_name(name, study)},
     )
     run_id = run.info.run_id
     trial = {"mlflow.parentRunId": run_id, "mlops.trial": "true", "mlops.slot": str(number)}

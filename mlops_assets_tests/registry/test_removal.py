@@ -18,12 +18,19 @@ from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, Regist
 from mlops_assets.gateways.registered import EVALUATED_IN
 from mlops_assets.gateways.study_locks import StudyStoreError
 from mlops_assets.gateways.study_store import StudyStore
-from mlops_assets.registry import removal, report, schedules
+from mlops_assets.registry import removal, report
 from mlops_assets.registry.removal import Plan, Stores
 from mlops_assets_tests.builders import make_bundle
 from mlops_assets_tests.endpoints import Place, ask
 from mlops_assets_tests.registry import past as builder
-from mlops_assets_tests.registry.past import EACH_STUDY, Past, files, study_name, table_digest
+from mlops_assets_tests.registry.past import (
+    EACH_STUDY,
+    Past,
+    files,
+    run_job,
+    study_name,
+    table_digest,
+)
 
 MANY, FEW = 200, 8
 LIVE, BEFORE = 40, 12
@@ -168,30 +175,6 @@ def deployed(instance: dg.DagsterInstance, past: Past, *versions: int) -> None:
     for version in versions:
         said = {"state": "live", "version": version}
         instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=said))
-
-
-def run_job(
-    stores: Stores,
-    place: Place,
-    instance: dg.DagsterInstance,
-    experiments: list[Any],
-    in_use: schedules.InUse = versions_in_use,
-    **knobs: Any,
-) -> dg.ExecuteInProcessResult:
-    built = schedules.build(experiments, in_use)
-    (job,) = built.jobs or ()
-    assert isinstance(job, dg.JobDefinition)
-    return job.execute_in_process(
-        run_config={"ops": {names.RETENTION_OP: {"config": knobs}}},
-        resources={
-            "data_store": stores.data,
-            "model_registry": stores.registry,
-            "study_store": stores.studies,
-            "target_context": place.context,
-        },
-        instance=instance,
-        raise_on_error=False,
-    )
 
 
 class KilledError(BaseException):

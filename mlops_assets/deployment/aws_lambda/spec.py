@@ -1,6 +1,5 @@
 """The settings of a function on AWS Lambda, and the manifest they make of a release. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -16,6 +15,7 @@ from mlops_assets.deployment.targets.base import (
     TargetContext,
     TargetError,
 )
+from mlops_assets.gateways.images import VersionImages, filled
 
 LONGEST_NAME = 64
 AUTH = {"iam": "AWS_IAM", "none": "NONE"}
@@ -91,7 +91,6 @@ class LambdaSpec(Target):
         name = name_of(release.experiment)
         if len(name) > LONGEST_NAME:
             raise TargetError(f"{name} is longer than the {LONGEST_NAME} letters Lambda takes")
-        named = {"version": str(release.version), "digest": release.bundle_digest}
         return {
             "experiment": release.experiment,
             "version": release.version,
@@ -99,7 +98,7 @@ class LambdaSpec(Target):
             "function": name,
             "region": self.region,
             "role": self.role,
-            "image": self.image and _filled(self.image, named),
+            "image": self.image and filled(self.image, release.version, release.bundle_digest),
             "bucket": self.bucket,
             "packages": list(self.packages),
             "runtime": self.runtime,
@@ -114,12 +113,9 @@ class LambdaSpec(Target):
             "recording": recording,
         }
 
+    def images(self, context: TargetContext) -> VersionImages | None:
+        return VersionImages.of(self.image, context.variables) if self.image else None
+
 
 def name_of(experiment: str) -> str:
     return f"mlops-{experiment.replace('_', '-')}"
-
-
-def _filled(image: str, named: Mapping[str, str]) -> str:
-    for name, value in named.items():
-        image = image.replace(f"{{{name}}}", value)
-    return image

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from mlops_assets.experiment.spec import Spec
 from mlops_assets.gateways.captures import Captures
+from mlops_assets.gateways.images import VersionImages
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.gateways.telemetry import ProfileLog
 from mlops_assets.serving.client import Answer
@@ -190,6 +191,10 @@ class Target(Spec):
 
     def captures(self, experiment: str) -> Captures | None:
         """Where the platform itself keeps requests and answers; None where it does not."""
+        return None
+
+    def images(self, context: TargetContext) -> VersionImages | None:
+        """Where each version has a container image of its own; None where none has."""
         return None
 
     def key(self, context: TargetContext) -> str | None:
