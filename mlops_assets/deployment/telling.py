@@ -82,6 +82,7 @@ def _ask(experiment: Experiment, target: Target, version: int, context: TargetCo
         rows=traffic.rows if target.tells else None,
         refused=dict(traffic.refused),
         log=traffic.log,
+        counts_probes=target.counts_probes,
     )
 
 

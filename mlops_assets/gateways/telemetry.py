@@ -45,6 +45,8 @@ class Telemetry:
     """Requests by the reason for which they were refused, or failed."""
     log: ProfileLog | None = None
     """None where the platform does not tell, or nothing is kept."""
+    counts_probes: bool = False
+    """Whether `requests` counts what the platform asks itself, too."""
 
 
 def to_json(told: Iterable[Telemetry]) -> list[dict[str, Any]]:

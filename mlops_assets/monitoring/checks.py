@@ -22,9 +22,10 @@ from mlops_assets.monitoring import (
 )
 from mlops_assets.monitoring.comparison import Compared
 from mlops_assets.monitoring.drawing import as_markdown
+from mlops_assets.monitoring.freshness import Past
 from mlops_assets.monitoring.judgement import Judgement, What
 from mlops_assets.monitoring.profiles import Reader
-from mlops_assets.monitoring.resources import TOLD, told_before
+from mlops_assets.monitoring.resources import TOLD, evaluated_since, told_before
 from mlops_assets.monitoring.spec import DriftSpec, MonitoringSpec
 
 DRIFT: dict[str, What] = {
@@ -101,7 +102,8 @@ def _checks(experiment: Experiment, ask: Ask) -> dg.AssetChecksDefinition:
             told = ask(experiment, serving_profile.version, target_context)
         if names.PROFILE_IS_FRESH in asked:
             before = told_before(context.instance, dg.AssetCheckKey(key, names.PROFILE_IS_FRESH))
-            yield _freshness(serving_profile, told, before, spec, key)
+            past = _past(context.instance, experiment, told, before)
+            yield _freshness(serving_profile, told, past, spec, key)
         if names.DATA_QUALITY_HOLDS in asked:
             before = told_before(context.instance, dg.AssetCheckKey(key, names.DATA_QUALITY_HOLDS))
             judged = data_quality.judge(experiment, serving_profile, reader)
@@ -117,14 +119,33 @@ def _checks(experiment: Experiment, ask: Ask) -> dg.AssetChecksDefinition:
     return serving_profile_checks
 
 
+def _past(
+    instance: dg.DagsterInstance,
+    experiment: Experiment,
+    told: Sequence[Telemetry],
+    before: Mapping[str, Telemetry],
+) -> dict[str, Past]:
+    """What is known of the endpoints from before."""
+    past = {target: Past(each) for target, each in before.items()}
+    for one in told:
+        if one.counts_probes and one.target in before:
+            endpoint = names.endpoint_key(experiment.name, one.target)
+            check = dg.AssetCheckKey(endpoint, names.ANSWERS_PROBE)
+            since = datetime.fromisoformat(before[one.target].at) - freshness.COUNTED_LATE
+            probes = evaluated_since(instance, check, since)
+            past[one.target] = Past(before[one.target], probes)
+    return past
+
+
 def _freshness(
     profile: ServingProfile,
     told: Sequence[Telemetry],
-    before: Mapping[str, Telemetry],
+    past: Mapping[str, Past],
     spec: MonitoringSpec,
     key: dg.AssetKey,
 ) -> dg.AssetCheckResult:
-    verdict = freshness.judge(profile, told, spec, now=datetime.now(UTC), before=before)
+    verdict = freshness.judge(profile, told, spec, now=datetime.now(UTC), past=past)
+    before = {target: each.told for target, each in past.items() if each.told is not None}
     targets = [
         {"target": each.target, "finding": each.finding, "newest_window": each.window or "none"}
         for each in verdict.standings

@@ -15,6 +15,8 @@ from mlops_assets.monitoring.spec import MonitoringSpec
 
 Finding = Literal["fresh", "no traffic", "dead endpoint", "dead log", "late window"]
 
+COUNTED_LATE = timedelta(minutes=10)
+"""By how much a platform's count of requests may be behind."""
 CLOCKS = timedelta(minutes=5)
 """By how much the clocks of endpoint, store and this machine may differ."""
 
@@ -51,12 +53,21 @@ class Freshness:
 
 
 @dataclass(frozen=True)
+class Past:
+    """What is known of a target from before."""
+
+    told: Telemetry | None = None
+    """What it told the last time; None when that is not known."""
+    probes: int = 0
+    """How many of the requests since then may be the platform's own, where its count holds them."""
+
+
+@dataclass(frozen=True)
 class _Case:
     """One target, late or not."""
 
     told: Telemetry
-    before: Telemetry | None
-    """What it told the last time; None when that is not known."""
+    past: Past
     ended: datetime | None
     """Its newest window."""
     arrived: datetime | None
@@ -75,7 +86,7 @@ def judge(
     spec: MonitoringSpec,
     *,
     now: datetime,
-    before: Mapping[str, Telemetry],
+    past: Mapping[str, Past],
 ) -> Freshness:
     """A window that ended longer ago than `max_age_windows` needs a profile after it, of each
     target.
@@ -85,14 +96,15 @@ def judge(
         told: what each endpoint says of itself now, at least one.
         spec: the `monitoring` section.
         now: aware.
-        before: what the endpoints said the last time, by target, as far as it is known.
+        past: by target, as far as it is known.
     """
     standings = []
     for one in told:
         # Records of an older program do not tell targets apart.
         every = Arrival(profile.last, None) if not profile.arrivals else None
         arrival = profile.arrivals.get(one.target, every or Arrival(None, None))
-        standings.append(_standing(profile, one, arrival, spec, now, before.get(one.target)))
+        known = past.get(one.target, Past())
+        standings.append(_standing(profile, one, arrival, spec, now, known))
     failing = [each for each in standings if each.finding != "fresh"]
     several = len(standings) > 1
     reason = "; ".join(
@@ -107,7 +119,7 @@ def _standing(
     arrival: Arrival,
     spec: MonitoringSpec,
     now: datetime,
-    before: Telemetry | None,
+    past: Past,
 ) -> Standing:
     allowed = timedelta(seconds=spec.window_seconds * spec.max_age_windows)
     ended = None
@@ -121,7 +133,7 @@ def _standing(
         said = f"the newest window ended {_ago(age)}" if age else "the newest window is still open"
         in_time = said = f"{said}; allowed: {_long(allowed)}"
     written = None if arrival.written is None else datetime.fromisoformat(arrival.written)
-    case = _Case(told, before, ended, written, said, allowed, _remarks(profile), now)
+    case = _Case(told, past, ended, written, said, allowed, _remarks(profile), now)
     if age > allowed:
         finding, reason = _cause(case)
     else:
@@ -172,7 +184,7 @@ def _of_rows(case: _Case, rows: int) -> tuple[Finding, str]:
     told, log = case.told, case.told.log
     if log is None and rows:
         return _dead_log(case, f"it has scored {rows:,} rows and keeps no profile of them")
-    if log is not None and _is_stuck(log, case.before, rows):
+    if log is not None and _is_stuck(log, case.past.told, rows):
         return _dead_log(case, _held(told, case.now))
     if log is not None and log.last_flush is not None:
         flushed = datetime.fromtimestamp(log.last_flush, UTC)
@@ -198,11 +210,15 @@ def _is_elsewhere(case: _Case, flushed: datetime) -> bool:
 
 def _of_platform(case: _Case, requests: int) -> tuple[Finding, str]:
     """By the requests that the platform counts: of an endpoint that cannot be asked for more."""
-    before = None if case.before is None else case.before.requests
-    if requests == 0 or requests == before:
+    before = None if case.past.told is None else case.past.told.requests
+    new = growth(requests, before)
+    if new == 0:
         return _no_traffic(case, f"its platform has counted {requests:,} requests in all")
-    if case.arrived is None or before is not None:
-        new = growth(requests, before)
+    if before is not None and new <= case.past.probes:
+        return _no_traffic(
+            case, f"the {new:,} requests that its platform has counted since are our own probes"
+        )
+    if before is not None or (case.arrived is None and not case.told.counts_probes):
         return _dead_log(case, f"its platform has counted {new:,} requests since it was last asked")
     return "late window", (
         f"late window: {case.age}; its platform has counted {requests:,} requests in all, and the "

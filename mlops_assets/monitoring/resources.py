@@ -27,6 +27,12 @@ def told_before(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dict[s
     return {}
 
 
+def evaluated_since(instance: dg.DagsterInstance, check: dg.AssetCheckKey, since: datetime) -> int:
+    """How often the check was begun after a time, of the last times."""
+    history = instance.event_log_storage.get_asset_check_execution_history(check, limit=LOOKED_BACK)
+    return sum(record.create_timestamp > since.timestamp() for record in history)
+
+
 def numbers_before(
     instance: dg.DagsterInstance, check: dg.AssetCheckKey, name: str
 ) -> list[tuple[str, float]]:

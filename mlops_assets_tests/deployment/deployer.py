@@ -6,16 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from mlops_assets.deployment import telling
 from mlops_assets.deployment.journal import Journal
 from mlops_assets.deployment.rollout import Outcome, roll_out
 from mlops_assets.deployment.spec import RolloutSpec
 from mlops_assets.deployment.targets.base import Release, Target, TargetContext
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways.data_store import DataStore
-from mlops_assets_tests.builders import Built
+from mlops_assets.gateways.records import Arrival, ServingProfile
+from mlops_assets.gateways.telemetry import Telemetry
+from mlops_assets.monitoring.freshness import Past, judge
+from mlops_assets.monitoring.spec import MonitoringSpec
+from mlops_assets_tests.builders import Built, make_experiment
 
 
 @dataclass(kw_only=True)
@@ -63,6 +69,22 @@ class Deployer(ABC):
 
     def tell(self, line: str) -> None:
         self.told.append(line)
+
+    def why_nothing_came(
+        self, version: int, before: Telemetry | None = None, *, probes: int = 0
+    ) -> tuple[str, Telemetry]:
+        """What freshness finds of the endpoint, of which no profile has come for ten hours; and
+        what it told."""
+        target = self.target().model_dump(mode="json")
+        experiment = make_experiment(name=self.name, deployment={"targets": [target]})
+        (told,) = telling.told(experiment, version, self.context)
+        long_ago = datetime.now(UTC) - timedelta(hours=10)
+        arrivals = {told.target: Arrival(long_ago.isoformat(), long_ago.isoformat())}
+        since = (long_ago - timedelta(hours=1)).isoformat()
+        profile = ServingProfile(version, (), (), since, (), (), arrivals)
+        past = {} if before is None else {told.target: Past(before, probes)}
+        verdict = judge(profile, [told], MonitoringSpec(), now=datetime.now(UTC), past=past)
+        return verdict.finding, told
 
 
 @contextmanager

@@ -144,6 +144,27 @@ def test_a_quarter_of_the_callers_at_the_url_get_the_candidate(site, one, two):
 
 
 @pytest.mark.usefixtures("light")
+def test_without_a_profile_the_requests_that_are_counted_tell_why(site, one, two):
+    """Also of a version that has all calls, of which Lambda counts those of the alias alone."""
+    live = site.deploy(one, 1).endpoint
+    _, deployed = site.why_nothing_came(1)
+    assert site.versions_answering(live.url, 5) == {"1": 5}
+    found, told = site.why_nothing_came(1)
+    assert (found, told.requests) == ("late window", deployed.requests + 5)
+    assert site.target().ask("churn", 1, one.records(1), site.context).version == "1"
+    found, probed = site.why_nothing_came(1, told)
+    assert (found, probed.requests) == ("no traffic", told.requests), "probes are none of them"
+    assert site.versions_answering(live.url, 3) == {"1": 3}
+    assert site.why_nothing_came(1, told)[0] == "dead log"
+    manifest = site.target().render(site.release(two, 2), site.context)
+    site.target().apply(manifest, two.folder, site.context)
+    site.target().shift(manifest, 0.5, site.context)
+    seen = site.versions_answering(live.url, 40)
+    site.target().rollback(manifest, site.context)
+    assert site.why_nothing_came(1)[1].requests == told.requests + 3 + 40, seen
+
+
+@pytest.mark.usefixtures("light")
 def test_a_canary_is_settled_under_load_and_its_environments_are_gone(site, one, two):
     live = site.deploy(one, 1).endpoint
     with site.load(live.url) as seen:

@@ -196,6 +196,20 @@ def test_mlflows_own_client_finds_and_asks_it(site: Site, one: Built, monkeypatc
     assert list(bundle.read_golden(one.folder).predictions) in said.T.to_numpy().tolist()
 
 
+def test_without_a_profile_the_requests_that_are_counted_tell_why(light: Site, one: Built) -> None:
+    """SageMaker counts our own probes with them."""
+    light.deploy(one, 1)
+    found, told = light.why_nothing_came(1)
+    assert found == "late window"
+    assert light.why_nothing_came(1, told)[0] == "no traffic"
+    assert light.target().ask("churn", 1, one.records(1), light.context).version == "1"
+    found, probed = light.why_nothing_came(1, told, probes=1)
+    assert (found, probed.requests) == ("no traffic", told.requests + 1)
+    light.ask(one)
+    light.ask(one)
+    assert light.why_nothing_came(1, probed, probes=1)[0] == "dead log"
+
+
 def test_requests_and_answers_are_captured(light: Site, one: Built) -> None:
     light.deploy(one, 1, capture={"url": f"s3://{BUCKET}/captured"})
     light.ask(one)

@@ -7,7 +7,7 @@ import pytest
 
 from mlops_assets.gateways.records import Arrival, ProfiledWindow, ServingProfile
 from mlops_assets.gateways.telemetry import ProfileLog, Telemetry, from_json, latest, to_json
-from mlops_assets.monitoring.freshness import judge
+from mlops_assets.monitoring.freshness import Past, judge
 from mlops_assets.monitoring.spec import MonitoringSpec
 
 NOW = datetime(2026, 5, 3, 12, 30, tzinfo=UTC)
@@ -60,13 +60,13 @@ def lacking(state, detail):
 HEALTHY = told(kept=log(flushed=ago(hours=5)))
 
 
-def judged(profile, *said, before=()):
-    known = {one.target: one for one in before}
-    return judge(profile, said or (HEALTHY,), SPEC, now=NOW, before=known)
+def judged(profile, *said, before=(), probes=0):
+    known = {one.target: Past(one, probes) for one in before}
+    return judge(profile, said or (HEALTHY,), SPEC, now=NOW, past=known)
 
 
-def finding(profile, *said, before=()):
-    verdict = judged(profile, *said, before=before)
+def finding(profile, *said, **known):
+    verdict = judged(profile, *said, **known)
     assert verdict.passed == (verdict.standings[0].finding == "fresh")
     return verdict.standings[0].finding, verdict.reason
 
@@ -217,7 +217,7 @@ def test_the_last_file_of_a_short_window_does_not_make_it_late():
     ended = ago(seconds=125)
     profile = profiled(ended - timedelta(minutes=1), ended + timedelta(seconds=9))
     said = told(kept=log(flushed=ended + timedelta(seconds=9)))
-    verdict = judge(profile, [said], spec, now=NOW, before={})
+    verdict = judge(profile, [said], spec, now=NOW, past={})
     assert verdict.standings[0].finding == "no traffic"
 
 
@@ -246,6 +246,17 @@ class TestAnEndpointWhosePlatformCountsRequestsAlone:
         found, reason = finding(OLD, self.said(70))
         assert found == "late window"
         assert "the next look will tell whether any is new" in reason
+
+    def test_what_its_platform_counts_of_our_own_probes_is_no_traffic(self):
+        found, reason = finding(OLD, self.said(52), before=[self.said(50)], probes=2)
+        assert found == "no traffic"
+        assert "the 2 requests that its platform has counted since are our own probes" in reason
+        found, reason = finding(OLD, self.said(53), before=[self.said(50)], probes=2)
+        assert found == "dead log"
+
+    def test_the_first_look_may_have_counted_probes_alone(self):
+        old = replace(live(), live_since=ago(hours=3).isoformat())
+        assert finding(old, self.said(3, counts_probes=True))[0] == "late window"
 
     def test_one_that_cannot_be_asked_is_said_to_be(self):
         found, reason = finding(OLD, lacking("unknown", "no credentials"))

@@ -1,5 +1,5 @@
-"""What CloudWatch counts of functions: invocations through an alias, by the version that ran while
-the alias leads to two. At once, where the real one takes minutes.
+"""What CloudWatch counts of functions: invocations through an alias, and by the version that ran
+while the alias leads to two. At once, where the real one takes minutes.
 """
 
 import re
@@ -29,7 +29,7 @@ class Invocation:
 
 @dataclass
 class Metrics:
-    """Those of `AWS/Lambda` that tell versions apart."""
+    """Those of `AWS/Lambda` that an alias has."""
 
     peer: "Lambdas"
     invocations: list[Invocation] = field(default_factory=list)
@@ -40,18 +40,20 @@ class Metrics:
 
     def count(self, function: Function, qualifier: str | None, said: Said) -> None:
         aliases = {one.name: one for one in self.peer.backend.list_aliases(function.name)}
-        if qualifier not in aliases or not aliases[qualifier].routing_config:
+        if qualifier not in aliases:
             return
-        if not aliases[qualifier].routing_config.get("AdditionalVersionWeights"):
-            return
-        dimensions = {
+        of_alias = {
             ("FunctionName", function.name),
             ("Resource", f"{function.name}:{qualifier}"),
-            ("ExecutedVersion", function.version),
         }
+        found = [of_alias]
+        if (aliases[qualifier].routing_config or {}).get("AdditionalVersionWeights"):
+            found.append(of_alias | {("ExecutedVersion", function.version)})
         now = datetime.now(UTC)
-        made = Invocation(frozenset(dimensions), now, said.seconds * 1000, said.failed)
-        self.invocations.append(made)
+        self.invocations += [
+            Invocation(frozenset(dimensions), now, said.seconds * 1000, said.failed)
+            for dimensions in found
+        ]
 
     def _get(self, call: Call) -> dict[str, Any]:
         asked = call.parameters

@@ -1,7 +1,8 @@
 """What CloudWatch counted of the versions behind a function's alias.
 
-It tells them apart while the alias leads to two, and some minutes late. Lambda's errors are
-invocations that failed: an answer of our own with status 500 is none of them.
+It tells them apart while the alias leads to two, and counts those of the alias as a whole at any
+time; all of it some minutes late. Lambda's errors are invocations that failed: an answer of our own
+with status 500 is none of them.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ def read(
     function: str,
     numbers: Sequence[str],
     *,
+    alone: str | None,
     slower_than: float,
     since: datetime,
     now: datetime,
@@ -34,6 +36,7 @@ def read(
         service: CloudWatch.
         function: its name.
         numbers: of the versions.
+        alone: the one of them that has had every call but those counted of another one.
         slower_than: seconds; without the time that starting an environment took.
         since: counted from the beginning of this hour on.
         now: up to here.
@@ -46,6 +49,11 @@ def read(
         for number in numbers
         for name, (metric, statistic) in _counted(slower_than).items()
     }
+    if alone is not None:
+        metrics |= {
+            f"{name}_all": Metric(NAMESPACE, metric, _dimensions(function), statistic)
+            for name, (metric, statistic) in _counted(slower_than).items()
+        }
     found = cloudwatch.sums(
         service,
         metrics,
@@ -53,6 +61,10 @@ def read(
         now=now + AHEAD,
         period=PERIOD,
     )
+    if alone is not None:
+        for name in _counted(slower_than):
+            others = sum(found[f"{name}_{number}"] for number in numbers if number != alone)
+            found[f"{name}_{alone}"] = max(0.0, found[f"{name}_all"] - others)
     return {number: _traffic(found, number) for number in numbers}
 
 
@@ -66,12 +78,10 @@ def _counted(slower_than: float) -> dict[str, tuple[str, str]]:
     }
 
 
-def _dimensions(function: str, number: str) -> dict[str, str]:
-    return {
-        "FunctionName": function,
-        "Resource": f"{function}:{ALIAS}",
-        "ExecutedVersion": number,
-    }
+def _dimensions(function: str, number: str | None = None) -> dict[str, str]:
+    """Of a version as the alias, or of the alias."""
+    of_alias = {"FunctionName": function, "Resource": f"{function}:{ALIAS}"}
+    return of_alias if number is None else {**of_alias, "ExecutedVersion": number}
 
 
 def _traffic(found: dict[str, float], number: str) -> Traffic:

@@ -1,6 +1,7 @@
 """AWS Lambda: a function per experiment, a published version per version of ours, one alias."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -178,12 +179,17 @@ class AwsLambda(LambdaSpec):
         numbers = {one.version: one for one in function.published() if one.version}
         if not numbers:
             return {}
+        alias = lambda_alias.read(function)
+        alone, since = None, max(one.when for one in numbers.values())
+        if alias is not None and alias.alone:
+            alone, since = alias.primary, datetime.fromisoformat(alias.standing.since)
         found = lambda_metrics.read(
             Service("cloudwatch", region=self.region, variables=context.variables),
             function.name,
             [one.number for one in numbers.values()],
+            alone=alone,
             slower_than=slower_than,
-            since=max(one.when for one in numbers.values()),
+            since=since,
             now=context.now(),
         )
         return {version: found[one.number] for version, one in numbers.items()}

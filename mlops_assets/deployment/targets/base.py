@@ -90,6 +90,8 @@ class Target(Spec):
     """Whether what it starts fetches the bundle from the data store."""
     tells: ClassVar[bool] = False
     """Whether the endpoint's own processes are asked for their traffic; else the platform is."""
+    counts_probes: ClassVar[bool] = False
+    """Whether the requests that `measure` counts hold those of `ask`, too."""
 
     key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Environment variable with the keys callers need, separated by commas. None: no key needed."""

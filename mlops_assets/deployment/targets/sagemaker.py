@@ -74,6 +74,7 @@ class SageMaker(Target):
     """Seconds a container has to load and pass its self-test."""
 
     needs_archive: ClassVar[bool] = True
+    counts_probes: ClassVar[bool] = True
 
     @property
     def splits(self) -> bool:  # type: ignore[override]
