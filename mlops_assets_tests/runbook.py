@@ -32,8 +32,9 @@ def hold_to_its_parts(name: str) -> dict[str, str]:
     """The parts of a chapter, which says all that somebody who is paged at night has to know."""
     assert name in chapters(), f"RUNBOOK.md has no chapter {name}"
     found = parts_of(chapters()[name])
-    assert tuple(part for part, _ in found) == PARTS
-    assert [part for part, words in found if not words.strip()] == [], "a part is empty"
+    order = tuple(part for part, _ in found)
+    assert order == PARTS, f"{name} has the parts {order}"
+    assert all(words.strip() for _, words in found), f"{name} has an empty part"
     parts = dict(found)
     assert "`" in parts["Commands"]
     for call in calls_in("\n".join(parts.values())):

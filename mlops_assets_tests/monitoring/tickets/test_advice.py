@@ -12,8 +12,9 @@ from mlops_assets.monitoring.tickets import advice
 from mlops_assets.monitoring.tickets.resources import cause_of
 from mlops_assets_tests.builders import make_experiment
 from mlops_assets_tests.runbook import RUNBOOK, hold_to_its_parts
-from mlops_assets_tests.test_docs import ROOT, STAGES, anchors
+from mlops_assets_tests.test_docs import ROOT, anchors
 
+PACKAGE = ROOT / "mlops_assets"
 CHECKS = [name for name in advice.ADVICE if "/" not in name and name != advice.SCHEDULES]
 
 SENSORS = [
@@ -40,6 +41,18 @@ def checks() -> set[str]:
     return {cause_of(key) for each in made for key in each.check_keys}
 
 
+def room_of(check: str) -> str:
+    """Where its spec is made: a stage."""
+    (constant,) = [name for name, value in vars(names).items() if value == check]
+    (room,) = {
+        path.relative_to(PACKAGE).parts[0]
+        for path in PACKAGE.rglob("*.py")
+        if "AssetCheckSpec(" in (code := path.read_text(encoding="utf-8"))
+        and re.search(rf"names\.{constant}\b", code)
+    }
+    return room
+
+
 @pytest.mark.parametrize("cause", [*sorted(checks()), *OTHERS])
 def test_every_cause_has_advice(cause: str) -> None:
     assert advice.advice_of(cause) is not advice.OTHER
@@ -58,13 +71,14 @@ def test_every_check_has_its_chapter_in_the_runbook(check: str) -> None:
     assert f"`mlops mute <name> {check} --for" in parts["Silence"]
 
 
-def test_chapters_of_checks_stand_in_those_of_stages_and_none_is_of_a_check_that_is_gone() -> None:
-    told = []
-    for chapter in RUNBOOK.read_text(encoding="utf-8").split("\n## ")[1:]:
-        found = re.findall(r"^### ([a-z_]+)$", chapter, flags=re.MULTILINE)
-        assert not found or chapter.partition("\n")[0].lower() in STAGES
-        told += found
-    assert told == CHECKS
+def test_chapters_of_checks_stand_in_those_of_their_stages_and_none_is_of_another_check() -> None:
+    stage, told = "", {}
+    for level, title in re.findall(r"^(###?) (\w+)$", RUNBOOK.read_text(encoding="utf-8"), re.M):
+        if level == "##":
+            stage = title.lower()
+        elif title.islower():
+            told[title] = stage
+    assert told == {check: room_of(check) for check in CHECKS}
 
 
 def test_there_is_advice_of_nothing_else() -> None:
