@@ -43,11 +43,11 @@ def hold_to_its_parts(name: str) -> dict[str, str]:
 
 
 def calls_in(document: str) -> list[list[str]]:
-    """The words after each `mlops` of code spans and blocks, up to a pipe or a comment; that of
-    `kubectl -n mlops` is a namespace."""
+    """The words after each `mlops` of code spans and blocks, up to the next command or a comment;
+    that of `kubectl -n mlops` is a namespace."""
     blocks = re.findall(r"```.*?```|`[^`\n]+`", document, flags=re.DOTALL)
-    found = re.findall(r"(?<![\w/.])(?<!-n )mlops ([a-z][^`\n]*)", "\n".join(blocks))
-    return [shlex.split(re.split(r"\s[|;&>]", words)[0], comments=True) for words in found]
+    found = re.findall(r"(?<![\w/.])(?<!-n )mlops ([a-z][^`\n;|&#]*)", "\n".join(blocks))
+    return [shlex.split(words) for words in found]
 
 
 def options_of(command: click.Command) -> set[str]:
