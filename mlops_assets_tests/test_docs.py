@@ -15,8 +15,10 @@ from mlops_assets.features import sources
 from mlops_assets.features.sources.base import Source
 from mlops_assets.monitoring import sinks
 from mlops_assets.monitoring.sinks.base import Sink
+from mlops_assets_tests.runbook import calls_in, options_of
 
 ROOT = Path(__file__).parent.parent
+WIKI = [f"wiki/{path.name}" for path in sorted((ROOT / "wiki").glob("*.md"))]
 STAGES = ("features", "tuning", "training", "registry", "deployment", "monitoring")
 SOURCE_KINDS = [kind_of(member) for member in discover(sources, Source)]
 TARGET_KINDS = [kind_of(member) for member in discover(targets, Target)]
@@ -60,14 +62,10 @@ def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z][a-z-]*):", text("Makefile"), flags=re.MULTILINE))
 
 
-def commands_in(document: str) -> tuple[set[str], set[str]]:
-    """The make targets and mlops commands that code spans and code blocks of a document name."""
+def make_targets_in(document: str) -> set[str]:
+    """Those that code spans and code blocks of a document name."""
     blocks = re.findall(r"```.*?```|`[^`\n]+`", document, flags=re.DOTALL)
-    code = "\n".join(blocks)
-    return (
-        set(re.findall(r"\bmake ([a-z][a-z-]*)", code)),
-        set(re.findall(r"(?<![\w/.])mlops ([a-z]+)", code)),
-    )
+    return set(re.findall(r"\bmake ([a-z][a-z-]*)", "\n".join(blocks)))
 
 
 def is_named(word: str, document: str) -> bool:
@@ -102,11 +100,13 @@ def test_runbook_has_a_chapter_per_stage_in_order() -> None:
     assert [c.lower() for c in chapters if c.lower() in STAGES] == list(STAGES)
 
 
-@pytest.mark.parametrize("name", ["README.md", "RUNBOOK.md", "AGENTS.md"])
-def test_commands_exist(name: str) -> None:
-    targets_named, commands_named = commands_in(text(name))
-    assert targets_named <= make_targets()
-    assert commands_named <= set(cli.cli.commands)
+@pytest.mark.parametrize("name", ["README.md", "RUNBOOK.md", "AGENTS.md", *WIKI])
+def test_commands_exist_with_their_options(name: str) -> None:
+    assert make_targets_in(text(name)) <= make_targets()
+    for command, *words in calls_in(text(name)):
+        assert command in cli.cli.commands, f"{name} names mlops {command}"
+        options = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert options <= options_of(cli.cli.commands[command]), f"{name}: mlops {command} {words}"
 
 
 def test_the_makefile_calls_commands_that_exist() -> None:
@@ -115,14 +115,14 @@ def test_the_makefile_calls_commands_that_exist() -> None:
     assert called <= set(cli.cli.commands)
 
 
-@pytest.mark.parametrize("name", ["README.md", "RUNBOOK.md", "AGENTS.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("name", ["README.md", "RUNBOOK.md", "AGENTS.md", "CHANGELOG.md", *WIKI])
 def test_links_lead_somewhere(name: str) -> None:
     document = text(name)
     for target in re.findall(r"\]\(([^)\s]+)\)", document):
         if target.startswith(("http://", "https://")):
             continue
         file, _, anchor = target.partition("#")
-        path = ROOT / (file or name)
+        path = (ROOT / name).parent / file if file else ROOT / name
         assert path.exists(), f"{name} links to {target}, which is not there"
         if anchor:
             assert anchor in anchors(path), f"{name} links to {target}: no such heading"

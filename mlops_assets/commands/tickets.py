@@ -121,12 +121,11 @@ def _held(
     mutes: "Mutes",
     now: float,
 ) -> Held:
-    from mlops_assets.monitoring.tickets.advice import advice_of, root_of
+    from mlops_assets.monitoring.tickets.advice import advice_of, chapter_of, root_of
     from mlops_assets.monitoring.tickets.findings import moment
     from mlops_assets.monitoring.tickets.muting import muted
 
     ticket = book.tickets.get(finding.cause)
-    advice = advice_of(finding.cause)
     silent = muted(finding.cause, spec.mute, mutes, now)
     shown = Held(
         experiment=experiment,
@@ -137,8 +136,8 @@ def _held(
         words=finding.words,
         value=finding.value,
         threshold=finding.threshold,
-        action=advice.action,
-        runbook=f"{settings.runbook_url}#{advice.chapter}",
+        action=advice_of(finding.cause).action,
+        runbook=f"{settings.runbook_url}#{chapter_of(finding.cause)}",
         link=f"{settings.dagster_url.rstrip('/')}{finding.page}",
         note=silent,
     )

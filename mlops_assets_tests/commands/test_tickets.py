@@ -65,7 +65,7 @@ def test_the_worst_comes_first_with_what_to_do(mlops: Run) -> None:
     first, *rest = said.output.splitlines()
     assert first == f"churn#1: {PROBE}"
     assert any(line.startswith("  next") and "deploy job" in line for line in rest)
-    assert "RUNBOOK.md#deployment" in said.output
+    assert "RUNBOOK.md#answers_probe" in said.output
     assert "1 open; looked" in rest[-1]
     notes = {
         one["cause"]: one["note"] for one in json.loads(mlops("tickets", "--json").output)["held"]

@@ -123,7 +123,7 @@ def notice(event: Any = "opened", **changes: Any) -> Notice:
         "closing": "recovered" if event == "closed" else "",
         "asset": "churn/serving_profile",
         "link": "http://dagster/assets/churn/serving_profile?view=checks",
-        "runbook": "http://docs/RUNBOOK.md#monitoring",
+        "runbook": "http://docs/RUNBOOK.md#has_not_drifted",
         "action": "Look at the first column.",
         "followers": ("serving_profile/predictions_have_not_drifted",),
     }
@@ -172,7 +172,7 @@ class SinkContract:
         said = server.asked[-1].body.decode()
         for wanted in ("churn", "has_not_drifted", "0.31", "0.15", "warning", "columns"):
             assert wanted in said
-        for wanted in ("http://dagster/assets/churn/serving_profile", "RUNBOOK.md#monitoring"):
+        for wanted in ("http://dagster/assets/churn/serving_profile", "RUNBOOK.md#has_not_drifted"):
             assert wanted in said
         assert "Look at the first column." in said
         assert "predictions_have_not_drifted" in said

@@ -16,104 +16,119 @@ class Advice:
     """What is known of a cause before it is met."""
 
     severity: Severity
-    chapter: str
-    """Anchor of RUNBOOK.md."""
     action: str
+    chapter: str = ""
+    """Of RUNBOOK.md, as an anchor; empty of a check, which has one of its own name."""
 
 
 ADVICE: Mapping[str, Advice] = {
     names.MATCHES_SCHEMA: Advice(
-        "error", "features",
+        "error",
         "Look at the table on the check's page; mend the source, or widen features.columns.",
     ),
     names.LABELS_DO_NOT_LEAK: Advice(
-        "error", "features",
+        "error",
         "Put the columns it names into features.exclude, or mend the query that makes the rows.",
     ),
     names.SERVING_MATCHES_TRAINING: Advice(
-        "error", "training", "Set training.runtime: sklearn to go on, and report the estimator.",
+        "error", "Set training.runtime: sklearn to go on, and report the estimator.",
     ),
     # The gates did what they are for: the version that serves goes on serving.
     names.MEETS_QUALITY_FLOOR: Advice(
-        "info", "registry", "Nothing has to be done: a candidate was refused, the champion serves.",
+        "info", "Nothing has to be done: a candidate was refused, the champion serves.",
     ),
     names.BEATS_CHAMPION: Advice(
-        "info", "registry", "Nothing has to be done: a candidate was refused, the champion serves.",
+        "info", "Nothing has to be done: a candidate was refused, the champion serves.",
     ),
     names.NO_SLICE_LEFT_BEHIND: Advice(
-        "info", "registry", "Look at the rows of the slice; the champion serves meanwhile.",
+        "info", "Look at the rows of the slice; the champion serves meanwhile.",
     ),
     names.KEEPS_ITS_BUDGETS: Advice(
-        "info", "registry", "Look at which budget was missed; the champion serves meanwhile.",
+        "info", "Look at which budget was missed; the champion serves meanwhile.",
     ),
     names.PASSED_PREFLIGHT: Advice(
-        "warning", "deployment",
+        "warning",
         "Nothing was deployed and the old version serves: look at what was seen and what is "
         "allowed.",
     ),
     names.ANSWERS_PROBE: Advice(
-        "critical", "deployment",
+        "critical",
         "Ask mlops status; when the endpoint is gone, launch the experiment's deploy job.",
     ),
     names.SERVES_THE_CHAMPION: Advice(
-        "error", "deployment", "Launch the experiment's deploy job, or set deployment.repair.",
+        "error", "Launch the experiment's deploy job, or set deployment.repair.",
     ),
     names.PROFILE_IS_FRESH: Advice(
-        "error", "monitoring",
+        "error",
         "See whether the endpoint has traffic; then its endpoint.log and its unsent folder.",
     ),
     names.DATA_QUALITY_HOLDS: Advice(
-        "error", "monitoring",
+        "error",
         "Look at the columns it names: mend what sends them, or say in monitoring.expectations "
         "that they are right.",
     ),
     names.HAS_NOT_DRIFTED: Advice(
-        "warning", "monitoring",
+        "warning",
         "Look at what the first column's most moved says; when the world changed, retrain.",
     ),
     names.PREDICTIONS_HAVE_NOT_DRIFTED: Advice(
-        "warning", "monitoring",
+        "warning",
         "With stable inputs suspect the deployment; with drifted inputs it is their consequence.",
     ),
     names.ROWS_HAVE_NOT_DRIFTED: Advice(
-        "warning", "monitoring",
+        "warning",
         "Look at the columns it names together: each alone may look as in training.",
     ),
     names.QUALITY_HOLDS: Advice(
-        "error", "monitoring",
+        "error",
         "Compare with the drift of the inputs; retrain, or roll back to the version before.",
     ),
     RETRAIN: Advice(
-        "error", "training", "Read the error of the step that failed, mend it, launch it again.",
+        "error",
+        "Read the error of the step that failed, mend it, launch it again.",
+        chapter="training",
     ),
     DEPLOY: Advice(
-        "error", "deployment", "The old version serves: read the error of the run, then launch it.",
+        "error",
+        "The old version serves: read the error of the run, then launch it.",
+        chapter="deployment",
     ),
     MONITOR: Advice(
-        "error", "monitoring", "Read the error of the step that failed: nothing is judged now.",
+        "error",
+        "Read the error of the step that failed: nothing is judged now.",
+        chapter="monitoring",
     ),
     f"{RUNS}/{names.RETENTION_JOB}": Advice(
-        "warning", "registry", "Read the error of the run: nothing old is removed meanwhile.",
+        "warning",
+        "Read the error of the run: nothing old is removed meanwhile.",
+        chapter="registry",
     ),
     f"{SENSORS}/{names.REGISTRY_SENSOR}": Advice(
-        "error", "registry",
+        "error",
         "Read the error of its last tick under Automation: no champion is deployed meanwhile.",
+        chapter="registry",
     ),
     f"{SENSORS}/{names.TRUTH_SENSOR}": Advice(
-        "error", "deployment",
+        "error",
         "Read the error of its last tick under Automation: no endpoint is looked after meanwhile.",
+        chapter="deployment",
     ),
     f"{SENSORS}/{names.RETRAINING_SENSOR}": Advice(
-        "error", "retraining",
+        "error",
         "Read the error of its last tick under Automation: nothing is retrained meanwhile.",
+        chapter="retraining",
     ),
     SCHEDULES: Advice(
-        "error", "monitoring", "Read the error of its last tick under Automation.",
+        "error",
+        "Read the error of its last tick under Automation.",
+        chapter="monitoring",
     ),
 }  # fmt: skip
 """By the name of a check, or by cause; `schedules` of every schedule."""
 
-OTHER = Advice("warning", "tickets", "Look at the page of the check, which says what it found.")
+OTHER = Advice(
+    "warning", "Look at the page of the check, which says what it found.", chapter="tickets"
+)
 """Of a check that is none of the platform's."""
 
 FOLLOWS: Mapping[str, tuple[str, ...]] = {
@@ -130,6 +145,11 @@ FOLLOWS: Mapping[str, tuple[str, ...]] = {
 
 def advice_of(cause: str) -> Advice:
     return ADVICE.get(_kind(cause), OTHER)
+
+
+def chapter_of(cause: str) -> str:
+    """Anchor of RUNBOOK.md."""
+    return advice_of(cause).chapter or _kind(cause)
 
 
 def root_of(cause: str, holding: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from mlops_assets.monitoring.tickets.advice import advice_of, root_of
+from mlops_assets.monitoring.tickets.advice import advice_of, chapter_of, root_of
 from mlops_assets.monitoring.tickets.book import Book, Ticket
 from mlops_assets.monitoring.tickets.findings import (
     MOST_CHARACTERS,
@@ -205,7 +205,7 @@ def _notice(
     ticket: Ticket, event: Event, around: Surroundings, now: float, *, id_: int, closing: str
 ) -> Notice:
     finding = ticket.finding
-    advice, key = advice_of(finding.cause), ticket.key(around.experiment)
+    key = ticket.key(around.experiment)
     return Notice(
         id=f"{key}/{id_}",
         key=key,
@@ -223,8 +223,8 @@ def _notice(
         closing=closing,
         asset=finding.asset,
         link=f"{around.dagster_url.rstrip('/')}{finding.page}",
-        runbook=f"{around.runbook_url}#{advice.chapter}",
-        action=advice.action,
+        runbook=f"{around.runbook_url}#{chapter_of(finding.cause)}",
+        action=advice_of(finding.cause).action,
         followers=ticket.followers,
     )
 

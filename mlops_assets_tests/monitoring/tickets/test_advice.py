@@ -11,7 +11,11 @@ from mlops_assets.graph import build_experiment
 from mlops_assets.monitoring.tickets import advice
 from mlops_assets.monitoring.tickets.resources import cause_of
 from mlops_assets_tests.builders import make_experiment
+from mlops_assets_tests.runbook import RUNBOOK, hold_to_its_parts
 from mlops_assets_tests.test_docs import ROOT, anchors
+
+PACKAGE = ROOT / "mlops_assets"
+CHECKS = [name for name in advice.ADVICE if "/" not in name and name != advice.SCHEDULES]
 
 SENSORS = [
     value
@@ -37,35 +41,50 @@ def checks() -> set[str]:
     return {cause_of(key) for each in made for key in each.check_keys}
 
 
+def room_of(check: str) -> str:
+    """Where its spec is made: a stage."""
+    (constant,) = [name for name, value in vars(names).items() if value == check]
+    (room,) = {
+        path.relative_to(PACKAGE).parts[0]
+        for path in PACKAGE.rglob("*.py")
+        if "AssetCheckSpec(" in (code := path.read_text(encoding="utf-8"))
+        and re.search(rf"names\.{constant}\b", code)
+    }
+    return room
+
+
 @pytest.mark.parametrize("cause", [*sorted(checks()), *OTHERS])
 def test_every_cause_has_advice(cause: str) -> None:
     assert advice.advice_of(cause) is not advice.OTHER
 
 
-@pytest.mark.parametrize("name", [*advice.ADVICE, "other"])
-def test_advice_leads_to_a_chapter_and_says_what_to_do(name: str) -> None:
-    found = advice.ADVICE.get(name, advice.OTHER)
-    assert found.chapter in anchors(ROOT / "RUNBOOK.md")
-    assert found.action.endswith(".")
+@pytest.mark.parametrize("cause", [*(f"asset/{check}" for check in CHECKS), *OTHERS, "asset/other"])
+def test_advice_leads_to_a_chapter_and_says_what_to_do(cause: str) -> None:
+    assert advice.chapter_of(cause) in anchors(RUNBOOK)
+    assert advice.advice_of(cause).action.endswith(".")
 
 
-@pytest.mark.parametrize("check", sorted({cause.rpartition("/")[2] for cause in checks()}))
-def test_the_chapter_of_a_check_says_what_it_means_that_it_fails(check: str) -> None:
-    runbook = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
-    chapters = {text.partition("\n")[0]: text for text in runbook.split("\n## ")[1:]}
-    chapter = chapters[advice.ADVICE[check].chapter.capitalize()]
-    found = re.search(
-        rf"^\*\*`{check}` fails\*\*.*?(?=\n\n\*\*|\Z)", chapter, re.MULTILINE | re.DOTALL
-    )
-    assert found, f"RUNBOOK.md does not say what to do when {check} fails"
-    assert len(found[0].split()) > 15
+@pytest.mark.parametrize("check", CHECKS)
+def test_every_check_has_its_chapter_in_the_runbook(check: str) -> None:
+    assert advice.chapter_of(f"asset/{check}") == check
+    parts = hold_to_its_parts(check)
+    assert f"`mlops mute <name> {check} --for" in parts["Silence"]
+
+
+def test_chapters_of_checks_stand_in_those_of_their_stages_and_none_is_of_another_check() -> None:
+    stage, told = "", {}
+    for level, title in re.findall(r"^(###?) (\w+)$", RUNBOOK.read_text(encoding="utf-8"), re.M):
+        if level == "##":
+            stage = title.lower()
+        elif title.islower():
+            told[title] = stage
+    assert told == {check: room_of(check) for check in CHECKS}
 
 
 def test_there_is_advice_of_nothing_else() -> None:
     """Of a check that another part of the platform makes, its name is in the vocabulary."""
     known = {value for value in vars(names).values() if isinstance(value, str)}
-    ours = {name for name in advice.ADVICE if "/" not in name and name != advice.SCHEDULES}
-    assert ours <= known
+    assert {*CHECKS} <= known
     assert {n for n in advice.ADVICE if "/" in n} <= set(OTHERS)
 
 

@@ -34,7 +34,7 @@ def test_a_failing_check_is_told_once_and_closed_with_how_long_it_lasted() -> No
     assert world.told() == ["opened churn#1 has_not_drifted", "closed churn#1 has_not_drifted"]
     opened, closed = world.ears["a"].heard
     assert (opened.severity, opened.lasted_s) == ("warning", 0)
-    assert opened.runbook == "RUNBOOK.md#monitoring"
+    assert opened.runbook == "RUNBOOK.md#has_not_drifted"
     assert opened.action
     assert (closed.closing, closed.lasted_s) == ("recovered", 120)
 
