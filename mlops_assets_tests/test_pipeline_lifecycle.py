@@ -236,6 +236,10 @@ def test_stop_ends_the_endpoint_and_may_be_repeated(live):
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{address}/ping")
     assert "was stopped already" in live.mlops("stop", "churn")
+    verdicts = checked(live)
+    for check in (names.ANSWERS_PROBE, names.SERVES_THE_CHAMPION, names.PROFILE_IS_FRESH):
+        assert verdicts[check].passed, "what somebody wants is nobody's alarm"
+        assert "it was stopped by `mlops stop`" in verdicts[check].reason
     assert "is not served" in live.mlops("predict", "churn", code=1)
 
 
@@ -243,23 +247,28 @@ def monitored(project, *, rows):
     """The checks of a monitoring run by name, once all rows have reached the store."""
 
     def judged():
-        with open_instance(project.settings) as instance:
-            result = jobs.execute(
-                instance,
-                jobs.definitions(project.settings, experiment(project)),
-                names.monitor_job("hour"),
-                run_id=jobs.new_run_id(),
-                ops={},
-                listen=lambda _: None,
-                verbose=False,
-            )
-        assert result.success, result.failures
-        if project.record("churn", names.SERVING_PROFILE).rows < rows:
-            return None
-        return {check.name: check for check in result.checks}
+        checks = checked(project)
+        arrived = project.record("churn", names.SERVING_PROFILE).rows
+        return checks if arrived >= rows else None
 
     wait_for(lambda: profiled(project) >= 1)
     return wait_for(judged, interval=3)
+
+
+def checked(project):
+    """The checks of a monitoring run by name."""
+    with open_instance(project.settings) as instance:
+        result = jobs.execute(
+            instance,
+            jobs.definitions(project.settings, experiment(project)),
+            names.monitor_job("hour"),
+            run_id=jobs.new_run_id(),
+            ops={},
+            listen=lambda _: None,
+            verbose=False,
+        )
+    assert result.success, result.failures
+    return {check.name: check for check in result.checks}
 
 
 def profiled(project) -> int:

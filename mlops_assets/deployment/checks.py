@@ -14,7 +14,8 @@ from mlops_assets.deployment.probe import Probe, probe
 from mlops_assets.deployment.targets.base import Target, TargetContext, TargetError
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
-from mlops_assets.gateways import champions
+from mlops_assets.gateways import champions, stopped
+from mlops_assets.gateways.cursors import Storage
 from mlops_assets.gateways.data_store import DataStore, DataStoreError
 from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
 from mlops_assets.gateways.records import Endpoint
@@ -33,19 +34,31 @@ def judge(
     registry: ModelRegistry,
     store: DataStore,
     context: TargetContext,
+    storage: Storage,
 ) -> truth.Verdict:
     """Whether the endpoint serves the champion, asking target, registry and journal now.
-    `deploying` is whether a run works on it; one that is about to start is seen here."""
+
+    Args:
+        experiment: whose endpoint.
+        target: where.
+        deploying: whether a run works on it; one that is about to start is seen here.
+        registry: has the champion.
+        store: has the journal.
+        context: of the target.
+        storage: of Dagster's cursors, which know who was stopped by hand.
+    """
     kind, model = kind_of(type(target)), experiment.model_name
     try:
         champion = champions.current(registry, model, by_hand=experiment.promotion.by_hand)
         tags = {} if champion is None else registry.version(model, champion).tags
+        there = target.observe(experiment.name, context)
         judged = partial(
             truth.serves_the_champion,
-            target.observe(experiment.name, context),
+            there,
             champion=champion,
             digest=tags.get("mlops.bundle_digest"),
             progress=Journal(store, experiment.name, kind).read(),
+            stopped=stopped.is_meant(storage, there),
         )
         verdict = judged(deploying=deploying)
         starting = not verdict.passed and champions.is_on_its_way(
@@ -90,7 +103,12 @@ def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
     ) -> Iterator[dg.AssetCheckResult]:
         asked = {selected.name for selected in context.selected_asset_check_keys}
         if names.ANSWERS_PROBE in asked:
-            found = _probe(experiment, target, endpoint, model_registry, target_context)
+            storage = context.instance.daemon_cursor_storage
+            found = (
+                Probe(True, f"not asked: {truth.STOPPED}", 0.0)
+                if _is_stopped(experiment, target, target_context, storage)
+                else _probe(experiment, target, endpoint, model_registry, target_context)
+            )
             yield dg.AssetCheckResult(
                 asset_key=key,
                 check_name=names.ANSWERS_PROBE,
@@ -111,6 +129,7 @@ def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
                 registry=model_registry,
                 store=data_store,
                 context=target_context,
+                storage=context.instance.daemon_cursor_storage,
             )
             yield dg.AssetCheckResult(
                 asset_key=key,
@@ -120,6 +139,15 @@ def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
             )
 
     return checks
+
+
+def _is_stopped(
+    experiment: Experiment, target: Target, context: TargetContext, storage: Storage
+) -> bool:
+    try:
+        return stopped.is_meant(storage, target.observe(experiment.name, context))
+    except TargetError:
+        return False  # the probe will say what is wrong
 
 
 def _probe(

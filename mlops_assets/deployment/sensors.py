@@ -69,6 +69,7 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
                 registry=model_registry,
                 store=data_store,
                 context=target_context,
+                storage=context.instance.daemon_cursor_storage,
             )
             if not verdict.passed:
                 failing.append(f"{name}: {verdict.reason}")

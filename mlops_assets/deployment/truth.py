@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from mlops_assets.deployment.journal import Progress
 from mlops_assets.gateways.records import Endpoint
 
+STOPPED = "it was stopped by `mlops stop`, and is not to answer until it is deployed again"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -23,6 +25,7 @@ def serves_the_champion(
     digest: str | None,
     progress: Progress | None,
     deploying: bool,
+    stopped: bool,
 ) -> Verdict:
     """Compare an endpoint with the registry.
 
@@ -32,6 +35,7 @@ def serves_the_champion(
         digest: of the champion's bundle, as registered.
         progress: the newest rollout, if there was one.
         deploying: whether a run works on it, or is about to.
+        stopped: whether it is silent because somebody wants it to be.
     """
     if progress is not None and not progress.ended:
         if deploying:
@@ -46,6 +50,8 @@ def serves_the_champion(
         return Verdict(True, "no version is the champion yet")
     if deploying:
         return Verdict(True, f"version {champion} is being deployed")
+    if stopped:
+        return Verdict(True, f"{STOPPED}; the champion is version {champion}")
     if endpoint is None:
         return Verdict(False, f"nothing was ever deployed; the champion is version {champion}")
     if endpoint.state != "live":

@@ -25,7 +25,7 @@ from mlops_assets.monitoring.drawing import as_markdown
 from mlops_assets.monitoring.freshness import Past
 from mlops_assets.monitoring.judgement import Judgement, What
 from mlops_assets.monitoring.profiles import Reader
-from mlops_assets.monitoring.resources import TOLD, evaluated_since, told_before
+from mlops_assets.monitoring.resources import TOLD, past_of, told_before
 from mlops_assets.monitoring.spec import DriftSpec, MonitoringSpec
 
 DRIFT: dict[str, What] = {
@@ -102,13 +102,21 @@ def _checks(experiment: Experiment, ask: Ask) -> dg.AssetChecksDefinition:
             told = ask(experiment, serving_profile.version, target_context)
         if names.PROFILE_IS_FRESH in asked:
             before = told_before(context.instance, dg.AssetCheckKey(key, names.PROFILE_IS_FRESH))
-            past = _past(context.instance, experiment, told, before)
+            past = past_of(
+                context.instance, experiment.name, told, before, serving_profile.live_since
+            )
             yield _freshness(serving_profile, told, past, spec, key)
         if names.DATA_QUALITY_HOLDS in asked:
             before = told_before(context.instance, dg.AssetCheckKey(key, names.DATA_QUALITY_HOLDS))
             judged = data_quality.judge(experiment, serving_profile, reader)
             rejected = rejections.judge(told, before, spec.data_quality)
-            yield _quality(judged, rejected, telemetry.latest(told, before), key)
+            yield _quality(
+                judged,
+                rejected,
+                telemetry.latest(told, before),
+                key,
+                most_rejected=spec.data_quality.max_rejected,
+            )
         wanted = {name: what for name, what in DRIFT.items() if name in asked}
         if not wanted:
             return
@@ -117,24 +125,6 @@ def _checks(experiment: Experiment, ask: Ask) -> dg.AssetChecksDefinition:
             yield _drift(name, what, compared, spec.drift, key)
 
     return serving_profile_checks
-
-
-def _past(
-    instance: dg.DagsterInstance,
-    experiment: Experiment,
-    told: Sequence[Telemetry],
-    before: Mapping[str, Telemetry],
-) -> dict[str, Past]:
-    """What is known of the endpoints from before."""
-    past = {target: Past(each) for target, each in before.items()}
-    for one in told:
-        if one.counts_probes and one.target in before:
-            endpoint = names.endpoint_key(experiment.name, one.target)
-            check = dg.AssetCheckKey(endpoint, names.ANSWERS_PROBE)
-            since = datetime.fromisoformat(before[one.target].at) - freshness.COUNTED_LATE
-            probes = evaluated_since(instance, check, since)
-            past[one.target] = Past(before[one.target], probes)
-    return past
 
 
 def _freshness(
@@ -184,8 +174,11 @@ def _quality(
     rejected: rejections.Rejected,
     known: Sequence[Telemetry],
     key: dg.AssetKey,
+    *,
+    most_rejected: float,
 ) -> dg.AssetCheckResult:
     metadata: dict[str, Any] = {
+        **_measured(judged, rejected, most_rejected),
         "judged": bool(judged.windows),
         "rows": judged.rows,
         "windows": judged.windows,
@@ -207,6 +200,21 @@ def _quality(
         description=f"{judged.reason}; {rejected.reason}",
         metadata=metadata,
     )
+
+
+def _measured(
+    judged: data_quality.Quality, rejected: rejections.Rejected, most_rejected: float
+) -> dict[str, str]:
+    """What fails first, and what is allowed; nothing where nothing does."""
+    for alarm in judged.alarms:
+        if alarm.alarming:
+            worst = alarm.latest
+            value = f"{worst.column}: {worst.kind}, {worst.share:.2%} of the rows"
+            return {"value": value, "threshold": f"{worst.allowed:.2%} of the rows"}
+    if not rejected.passed:
+        value = f"{rejected.share:.2%} of the requests refused"
+        return {"value": value, "threshold": f"{most_rejected:.2%} of the requests"}
+    return {}
 
 
 def _drift(

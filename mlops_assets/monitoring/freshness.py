@@ -60,6 +60,8 @@ class Past:
     """What it told the last time; None when that is not known."""
     probes: int = 0
     """How many of the requests since then may be the platform's own, where its count holds them."""
+    stopped: bool = False
+    """Whether somebody stopped it since the version went live."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,10 @@ def _standing(
         in_time = said = f"{said}; allowed: {_long(allowed)}"
     written = None if arrival.written is None else datetime.fromisoformat(arrival.written)
     case = _Case(told, past, ended, written, said, allowed, _remarks(profile), now)
-    if age > allowed:
+    finding: Finding
+    if past.stopped and told.state == "silent":
+        finding, reason = "fresh", f"it was stopped by `mlops stop`, and is not to answer; {said}"
+    elif age > allowed:
         finding, reason = _cause(case)
     else:
         finding, reason = "fresh", in_time + _warning(case)

@@ -1,12 +1,15 @@
 """What Dagster's own store remembers of earlier evaluations."""
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
-from mlops_assets.gateways import telemetry
+from mlops_assets import vocabulary as names
+from mlops_assets.gateways import stopped, telemetry
 from mlops_assets.gateways.telemetry import Telemetry
+from mlops_assets.monitoring.freshness import COUNTED_LATE, Past
 
 TOLD = "told"
 """Metadata of a check that holds what the endpoints told, for the next evaluation."""
@@ -27,7 +30,38 @@ def told_before(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dict[s
     return {}
 
 
-def evaluated_since(instance: dg.DagsterInstance, check: dg.AssetCheckKey, since: datetime) -> int:
+def past_of(
+    instance: dg.DagsterInstance,
+    experiment: str,
+    told: Iterable[Telemetry],
+    before: Mapping[str, Telemetry],
+    live_since: str,
+) -> dict[str, Past]:
+    """What is known of endpoints from before, by target.
+
+    Args:
+        instance: which remembers when endpoints were probed.
+        experiment: whose endpoints.
+        told: now.
+        before: what they told the last time.
+        live_since: when the version went live.
+    """
+    past = {}
+    for one in told:
+        last, probes = before.get(one.target), 0
+        if one.counts_probes and last is not None:
+            endpoint = names.endpoint_key(experiment, one.target)
+            check = dg.AssetCheckKey(endpoint, names.ANSWERS_PROBE)
+            since = datetime.fromisoformat(last.at) - COUNTED_LATE
+            probes = _begun_since(instance, check, since)
+        silent = one.state == "silent" and stopped.was_since(
+            instance.daemon_cursor_storage, experiment, one.target, live_since
+        )
+        past[one.target] = Past(last, probes, stopped=silent)
+    return past
+
+
+def _begun_since(instance: dg.DagsterInstance, check: dg.AssetCheckKey, since: datetime) -> int:
     """How often the check was begun after a time, of the last times."""
     history = instance.event_log_storage.get_asset_check_execution_history(check, limit=LOOKED_BACK)
     return sum(record.create_timestamp > since.timestamp() for record in history)

@@ -1,5 +1,6 @@
 """Whether an endpoint serves the champion: the judge, and the sensor that asks again and again."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,11 +15,12 @@ from mlops_assets.deployment import sensors
 from mlops_assets.deployment.journal import Journal, Progress
 from mlops_assets.deployment.targets.base import TargetContext
 from mlops_assets.deployment.truth import serves_the_champion
-from mlops_assets.gateways import champions
+from mlops_assets.gateways import champions, stopped
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
 from mlops_assets.gateways.records import Endpoint
-from mlops_assets_tests.builders import make_experiment
+from mlops_assets_tests.builders import Built, make_experiment
+from mlops_assets_tests.endpoints import Place
 from mlops_assets_tests.fakes.target import Clock
 
 LIVE = Endpoint("churn", "local", "http://live", 2, "digest", "2026-05-03T00:00:00+00:00", 1)
@@ -39,12 +41,21 @@ BEGUN = Progress("run-1", 3, {}, "shifting", 0.1, "2026-05-03T00:00:00+00:00", "
         (LIVE, {"progress": BEGUN, "deploying": True}, True, "version 3 is being rolled out"),
         (LIVE, {"progress": BEGUN}, False, "begun by run run-1, was left unfinished"),
         (LIVE, {"progress": replace(BEGUN, stage="done")}, True, "version 2 is live"),
+        (replace(LIVE, state="stopped"), {}, False, "the endpoint is stopped"),
+        (replace(LIVE, state="stopped"), {"stopped": True}, True, "it was stopped by `mlops stop`"),
+        (replace(LIVE, state="stopped"), {"stopped": True, "progress": BEGUN}, False, "unfinished"),
     ],
 )
 def test_the_verdict_says_what_is_and_what_should_be(
     endpoint: Endpoint | None, said: dict[str, Any], passed: bool, words: str
 ) -> None:
-    usual = {"champion": 2, "digest": "digest", "progress": None, "deploying": False}
+    usual = {
+        "champion": 2,
+        "digest": "digest",
+        "progress": None,
+        "deploying": False,
+        "stopped": False,
+    }
     found = serves_the_champion(endpoint, **{**usual, **said})
     assert found.passed == passed
     assert words in found.reason
@@ -154,6 +165,30 @@ def test_it_repairs_only_where_the_yaml_says_so_and_not_all_the_time(
     assert sum(map(len, asked)) == 1
     keys = {request.run_key, *(r.run_key for requests in asked for r in requests)}
     assert len(keys) == 2
+
+
+def test_what_was_stopped_by_hand_is_not_repaired_and_what_is_silent_otherwise_is(
+    tmp_path: Path, model_registry: ModelRegistry, instance: dg.DagsterInstance, one: Built
+) -> None:
+    place = Place(tmp_path)
+    model_registry.register("churn", source="runs:/r/model", run_id="", tags={})
+    model_registry.set_alias("churn", CHAMPION, 1)
+    daemon = Daemon(tmp_path, model_registry, repair=True)
+    daemon.instance, daemon.resources["target_context"] = instance, place.context
+    try:
+        place.deploy(one, 1)
+        assert daemon.tick().run_requests == []
+        place.retire()
+        (request,) = daemon.tick().run_requests
+        assert "the endpoint is stopped" in str(request.run_config)
+        stopped.mark(instance.daemon_cursor_storage, "churn", "local", time.time())
+        said = daemon.tick()
+        assert said.run_requests == []
+        (event,) = said.asset_events
+        assert event.passed
+        assert "it was stopped by `mlops stop`" in event.description
+    finally:
+        place.clear()
 
 
 def test_a_rollout_whose_run_is_gone_is_finished_by_another(daemon: Daemon) -> None:

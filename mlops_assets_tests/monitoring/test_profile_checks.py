@@ -1,5 +1,6 @@
 """Freshness and data quality over real profiles on a real store: what the checks say."""
 
+import os
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -52,11 +53,42 @@ def test_what_an_endpoint_told_is_there_for_the_next_look(tmp_path):
         )
     assert not first.passed
     assert first.metadata["rejected_share"].value == 0.9
+    assert (first.metadata["value"].value, first.metadata["threshold"].value) == (
+        "90.00% of the requests refused",
+        "5.00% of the requests",
+    )
     assert second.passed
     assert (second.metadata["requests"].value, second.metadata["rejected"].value) == (
         1000,
         {"wrong_type": 10},
     )
+
+
+def test_where_a_platform_counts_our_probes_they_are_no_traffic(tmp_path):
+    """As many as there were since the last look, and in the minutes that it may be late."""
+    counts = iter([5, 6, 40])
+
+    def ask(experiment, version, context):
+        at, requests = datetime.now(UTC).isoformat(), next(counts)
+        return [Telemetry("local", at, "answers", "", requests, counts_probes=True)]
+
+    traffic = Traffic(tmp_path)
+    traffic.flush(NOW - 9 * HOUR)
+    written = (NOW - 8 * HOUR).timestamp()
+    for file in (tmp_path / "data").rglob("*.bin"):
+        os.utime(file, (written, written))
+    endpoint = names.endpoint_key("churn", "local")
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = traffic.job(ask, names.PROFILE_IS_FRESH)
+        findings = []
+        for _ in range(3):
+            (verdict,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+            findings.append(verdict.metadata["finding"].value)
+            probed = dg.AssetCheckEvaluation(
+                endpoint, names.ANSWERS_PROBE, passed=True, metadata={}
+            )
+            instance.report_runless_asset_event(probed)
+    assert findings == ["late window", "no traffic", "dead log"]
 
 
 def test_values_as_in_training_are_green(tmp_path):
@@ -80,6 +112,10 @@ def test_missing_values_in_two_windows_are_an_alarm(tmp_path):
     second = traffic.quality()
     assert not second.passed
     assert "1 of 2 columns is not as expected: tenure: missing in 40.0%" in second.description
+    assert (second.metadata["value"].value, second.metadata["threshold"].value) == (
+        "tenure: missing, 40.00% of the rows",
+        "2.00% of the rows",
+    )
     pictures = second.metadata["pictures"].value
     assert pictures.count("data:image") == 3
     assert "![tenure]" in pictures

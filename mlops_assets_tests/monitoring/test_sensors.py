@@ -64,12 +64,21 @@ class Daemon:
         ) as context:
             return str(sensor.evaluate_tick(context).skip_message)
 
-    def report(self, key: dg.AssetKey, check: str, *, passed: bool, **metadata: Any) -> None:
+    def report(
+        self,
+        key: dg.AssetKey,
+        check: str,
+        *,
+        passed: bool,
+        severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+        **metadata: Any,
+    ) -> None:
         self.instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
                 asset_key=key,
                 check_name=check,
                 passed=passed,
+                severity=severity,
                 description=f"{check} said so",
                 metadata=metadata,
             )
@@ -152,6 +161,18 @@ class TestTickets:
         daemon.report(PROFILE, names.HAS_NOT_DRIFTED, passed=True)
         daemon.tick()
         assert events(server) == ["opened churn#1", "closed churn#1"]
+
+    def test_what_a_check_only_warns_of_is_no_worse_in_its_ticket(
+        self, daemon: Daemon, server: Server
+    ) -> None:
+        daemon.report(
+            PROFILE, names.PROFILE_IS_FRESH, passed=False, severity=dg.AssetCheckSeverity.WARN
+        )
+        daemon.tick()
+        daemon.report(PROFILE, names.PROFILE_IS_FRESH, passed=False)
+        daemon.ahead = timedelta(minutes=11)
+        daemon.tick()
+        assert [data["severity"] for data in told(server)] == ["warning", "error"]
 
     def test_a_dead_endpoint_is_one_ticket(self, daemon: Daemon, server: Server) -> None:
         for check in (names.ANSWERS_PROBE, names.SERVES_THE_CHAMPION):

@@ -110,7 +110,7 @@ def _rows_have_not_drifted(experiment: Experiment) -> dg.AssetChecksDefinition:
         except ValueError as error:
             return _rows_not_judged(key, str(error))
         check = dg.AssetCheckKey(key, names.ROWS_HAVE_NOT_DRIFTED)
-        before = numbers_before(context.instance, check, "auc")
+        before = numbers_before(context.instance, check, "value")
         drawn = _pictures(found, judged, [*before, (_now(), judged.auc)], spec)
         return _rows_judged(key, judged, spec, prediction_log.version, drawn)
 
@@ -177,7 +177,8 @@ def _rows_judged(
         metadata={
             "version": version,
             "judged": True,
-            "auc": found.auc,
+            "value": found.auc,
+            "threshold": spec.rows_auc,
             "by_chance_up_to": high,
             "training_rows": found.rows[0],
             "logged_rows": found.rows[1],

@@ -13,7 +13,7 @@ from dagster._core.storage.tags import WILL_RETRY_TAG
 from mlops_assets import vocabulary as names
 from mlops_assets.monitoring.tickets.advice import RUNS, SCHEDULES, SENSORS, advice_of
 from mlops_assets.monitoring.tickets.book import Book
-from mlops_assets.monitoring.tickets.findings import Finding, Observation, Passed
+from mlops_assets.monitoring.tickets.findings import Finding, Observation, Passed, Severity, weight
 from mlops_assets.monitoring.tickets.shelf import PLATFORM
 
 MOST_RUNS = 200
@@ -57,7 +57,7 @@ def _failing(key: dg.AssetCheckKey, said: Any, at: float) -> Finding:
     shown = {name: value.value for name, value in said.metadata.items()}
     return Finding(
         cause=cause,
-        severity=advice_of(cause).severity,
+        severity=_severity(cause, said.severity),
         words=said.description or "without a reason",
         at=at,
         since=at,
@@ -66,6 +66,13 @@ def _failing(key: dg.AssetCheckKey, said: Any, at: float) -> Finding:
         asset=asset,
         page=f"/assets/{asset}?view=checks&checkDetail={key.name}",
     )
+
+
+def _severity(cause: str, said: dg.AssetCheckSeverity) -> Severity:
+    """That of the cause, unless the check itself only warns: it knows what it found."""
+    usual = advice_of(cause).severity
+    warns = said == dg.AssetCheckSeverity.WARN
+    return min(usual, "warning", key=weight) if warns else usual
 
 
 def _shown(value: Any) -> str:
