@@ -60,7 +60,6 @@ def _quality_holds(experiment: Experiment) -> dg.AssetChecksDefinition:
             check_name=names.QUALITY_HOLDS,
             asset_key=key,
             passed=found.verdict.passed,
-            severity=dg.AssetCheckSeverity.WARN,
             description=found.words,
             metadata=_metadata(performance.version, found, spec),
         )
@@ -220,9 +219,12 @@ def _metadata(version: int, of: Found, spec: QualitySpec) -> dict[str, Any]:
         if standard.metric in window.estimated:
             metadata["estimated"] = window.estimated[standard.metric].value
         drawn = charts.quality(of.windows, standard, worst=verdict.worst(standard, spec))
-        metadata["picture"] = dg.MetadataValue.md(as_markdown([drawn]))
+        metadata["pictures"] = dg.MetadataValue.md(as_markdown([drawn]))
         table = [dg.TableRecord(each) for each in finding.rows(of, spec)]
         metadata["by_window"] = dg.MetadataValue.table(table)
     if of.drifted is not None:
         metadata["kind"] = of.drifted.words()
-    return metadata
+    return {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value
+        for name, value in metadata.items()
+    }

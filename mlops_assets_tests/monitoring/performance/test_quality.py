@@ -102,7 +102,7 @@ def test_it_waits_for_labels_and_then_holds(live):
     assert late.metadata["version"].value == 1
     assert late.metadata["coverage"].value == 1.0
     assert late.metadata["lag_median_hours"].value == pytest.approx(25 / 60)
-    assert "data:image" in late.metadata["picture"].value
+    assert "data:image" in late.metadata["pictures"].value
     assert late.metadata["by_window"].records[0].data["labelled"] == "100%"
     assert "data:image" in rows_as_before.metadata["pictures"].value
     (made,) = [
@@ -122,7 +122,7 @@ def test_quality_that_falls_while_inputs_hold_is_concept_drift(live):
     _, check, rows = live.run()
     assert rows.passed
     assert not check.passed
-    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert check.severity == dg.AssetCheckSeverity.ERROR
     assert "roc_auc fell in 2 of 2 windows" in check.description
     assert check.metadata["kind"].value.startswith("concept drift: the inputs hold")
     assert check.metadata["value"].value < check.metadata["threshold"].value
