@@ -29,10 +29,21 @@ SENDING = {
 
 @contextmanager
 def daemon(project: Project) -> Iterator[None]:
-    """`dagster-daemon run` on the project, as `make dev` starts it."""
-    command = ("-m", "dagster._daemon", "run", "-m", "mlops_assets.definitions")
-    with _running(project, command, {"DAGSTER_HOME": str(project.settings.dagster_home)}):
-        yield
+    """`dagster-daemon run` on the project, beside the one server that holds its definitions, as
+    `make dev` and the cluster have it. Without one the daemon starts another every minute."""
+    port = str(free_port())
+    server = (
+        "-m", "dagster", "api", "grpc", "-m", "mlops_assets.definitions", "-h", "127.0.0.1",
+        "-p", port,
+    )  # fmt: skip
+    ticking = (
+        "-m", "dagster._daemon", "run", "--grpc-host", "127.0.0.1", "--grpc-port", port,
+    )  # fmt: skip
+    home = {"DAGSTER_HOME": str(project.settings.dagster_home)}
+    with _running(project, server, home):
+        until(lambda: _accepts(int(port)), PATIENCE)
+        with _running(project, ticking, home):
+            yield
 
 
 @contextmanager
@@ -79,6 +90,11 @@ def webserver(project: Project) -> Iterator[str]:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _answers(url: str) -> None:

@@ -29,7 +29,7 @@ from mlops_assets_tests.recorded import record_the_past
 
 __all__ = ["server"]
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.clock]
 
 ROOT = Path(__file__).resolve().parent.parent
 WATCHED = (

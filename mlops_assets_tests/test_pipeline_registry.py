@@ -53,7 +53,7 @@ model = make_pipeline(
 mlflow.set_experiment("notebooks")
 with mlflow.start_run():
     mlflow.sklearn.log_model(
-        model, name="model", registered_model_name="churn",
+        model, name="model", registered_model_name="churn", pip_requirements=["scikit-learn"],
         skops_trusted_types=[
             "numpy.dtype", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
         ],

@@ -1,7 +1,10 @@
 """How many threads native code uses while a model is fitted or asked. Knows no model."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
 
 PARALLEL_ROWS = 200_000
 """Rows from which several threads are worth what it costs to start and join them."""
@@ -18,7 +21,13 @@ def threads_for(rows: int) -> Iterator[None]:
     Args:
         rows: that are fitted or scored at once.
     """
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1 if rows < PARALLEL_ROWS else None):
+    with _libraries(len(sys.modules)).limit(limits=1 if rows < PARALLEL_ROWS else None):
         yield
+
+
+@lru_cache(maxsize=1)
+def _libraries(modules: int) -> Any:
+    """Those with threads, found anew after imports alone: it takes longer than a prediction."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

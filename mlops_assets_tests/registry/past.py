@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from mlops_assets.registry.removal import Stores
 from mlops_assets.serving.recording import STAMP
 from mlops_assets_tests.builders import make_experiment
 from mlops_assets_tests.endpoints import Place
+from mlops_assets_tests.registry.copies import Copies
 
 TABLES = {"source": "snapshots", "features": "features", "training_set": "training_sets"}
 EACH_STUDY = 3
@@ -33,11 +35,16 @@ class Made:
     """One version and the files that are its own."""
 
     number: int
-    run_id: str
+    ids: tuple[str, ...]
+    """Of its run, the run of a trial below it, and its model."""
     bundle: Path
     model: Path
     archive: Path
     traffic: Path
+
+    @property
+    def run_id(self) -> str:
+        return self.ids[0]
 
     @property
     def is_whole(self) -> bool:
@@ -71,15 +78,37 @@ class Past:
         return {int(one.version) for one in found}
 
 
-def make(root: Path, registry: ModelRegistry, name: str, count: int, **policy: Any) -> Past:
-    """A past of so many versions, the newest of which is the champion."""
+def make(
+    root: Path,
+    registry: ModelRegistry,
+    name: str,
+    count: int,
+    *,
+    by_calls: Collection[int] | None = None,
+    **policy: Any,
+) -> Past:
+    """A past of so many versions, the newest of which is the champion.
+
+    Args:
+        by_calls: versions that are made by MLflow's own calls, the first among them, of which
+            the others are copies; every one when not given.
+    """
     experiment = make_experiment(name=name, registry={"retention": policy})
     past = Past(root, registry, experiment, datetime.now(UTC), {})
     studies = {number // EACH_STUDY for number in range(1, count + 1)}
     for study in sorted(studies):
         _make_study(past, study, count)
+    copies: Copies | None = None
     for number in range(1, count + 1):
-        past.made[number] = _make_version(past, number)
+        if by_calls is None or number in by_calls:
+            made = _make_version(past, number)
+        else:
+            copies = copies or _copies(past)
+            made = _copy_version(past, copies, number)
+        for path in (made.bundle, made.model, made.archive):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"0" * 100)
+        past.made[number] = made
     registry.set_alias(name, CHAMPION, count)
     _date_back(past, count)
     return past
@@ -128,25 +157,17 @@ def study_name(experiment: str, study: int) -> str:
 def _make_version(past: Past, number: int) -> Made:
     name, client = past.experiment.name, past.registry.client
     experiment_id = past.registry.experiment_id(name)
-    study, digest = number // EACH_STUDY, f"{name}{number:058x}"
+    study, digest = number // EACH_STUDY, _bundle_digest(name, number)
     run = client.create_run(
         experiment_id,
         tags={names.DAGSTER_RUN_TAG: f"run {number}", "mlops.study": study_name(name, study)},
     )
     run_id = run.info.run_id
     trial = {"mlflow.parentRunId": run_id, "mlops.trial": "true", "mlops.slot": str(number)}
-    client.create_run(experiment_id, tags={**trial, "mlops.study": study_name(name, study)})
+    tried = client.create_run(experiment_id, tags={**trial, "mlops.study": study_name(name, study)})
     client.set_terminated(run_id)
     bundle = Path(run.info.artifact_uri) / "bundle" / "model.onnx"
     model = client.create_logged_model(experiment_id, name="model", source_run_id=run_id)
-    made = Made(
-        number,
-        run_id,
-        bundle,
-        Path(model.artifact_location) / "model.skops",
-        past.root / "data" / "bundles" / f"{digest}.tar.gz",
-        past.root / "data" / name / "profiles" / str(number),
-    )
     tags = {
         "mlops.bundle_uri": f"runs:/{run_id}/bundle",
         "mlops.bundle_digest": digest,
@@ -155,10 +176,45 @@ def _make_version(past: Past, number: int) -> Made:
     }
     source = f"models:/{model.model_id}"
     assert past.registry.register(name, source=source, run_id=run_id, tags=tags) == number
-    for path in (made.bundle, made.model, made.archive):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"0" * 100)
-    return made
+    model_file = Path(model.artifact_location) / "model.skops"
+    ids = (run_id, tried.info.run_id, model.model_id)
+    return Made(number, ids, bundle, model_file, **_own(past, number))
+
+
+def _copies(past: Past) -> Copies:
+    """Of the first version."""
+    return Copies(_database(past), (past.experiment.name, 1), past.made[1].ids)
+
+
+def _copy_version(past: Past, copies: Copies, number: int) -> Made:
+    first, name = past.made[1], past.experiment.name
+    renamed = copies.add(
+        number,
+        {
+            "1": str(number),
+            "run 1": f"run {number}",
+            _bundle_digest(name, 1): _bundle_digest(name, number),
+            study_name(name, 0): study_name(name, number // EACH_STUDY),
+            table_digest(0): table_digest(number // EACH_STUDY),
+        },
+    )
+    paths = (Path(renamed(str(each))) for each in (first.bundle, first.model))
+    return Made(number, tuple(map(renamed, first.ids)), *paths, **_own(past, number))
+
+
+def _own(past: Past, number: int) -> dict[str, Path]:
+    """What a version has outside MLflow."""
+    name, data = past.experiment.name, past.root / "data"
+    archive = data / "bundles" / f"{_bundle_digest(name, number)}.tar.gz"
+    return {"archive": archive, "traffic": data / name / "profiles" / str(number)}
+
+
+def _bundle_digest(name: str, number: int) -> str:
+    return f"{name}{number:058x}"
+
+
+def _database(past: Past) -> str:
+    return past.registry.tracking_uri.removeprefix("sqlite:///")
 
 
 def _make_study(past: Past, study: int, count: int) -> None:
@@ -180,8 +236,7 @@ def _make_study(past: Past, study: int, count: int) -> None:
 def _date_back(past: Past, count: int) -> None:
     """What the stores say of when things were made."""
     name = past.experiment.name
-    database = past.registry.tracking_uri.removeprefix("sqlite:///")
-    connection = sqlite3.connect(database)
+    connection = sqlite3.connect(_database(past))
     for made in past.made.values():
         at = taken_at(past, made.number, count)
         ms = round(1000 * at.timestamp())

@@ -35,6 +35,9 @@ from mlops_assets_tests.registry.past import (
 MANY, FEW = 200, 8
 LIVE, BEFORE = 40, 12
 """Versions of `churn` that an endpoint serves, and served before."""
+BY_CALLS = {*range(1, 9), BEFORE, LIVE, 110, 111, MANY - 1, MANY}
+"""Versions of it whose rows MLflow itself writes: the first, those that matter, and the youngest
+that goes beside the oldest that stays."""
 
 
 def planned(past: Past, stores: Stores | None = None, **known: Any) -> Plan:
@@ -70,7 +73,7 @@ class TestHundredsOfVersions:
         shutil.copy(mlflow_template, root / "mlflow.db")
         registry = ModelRegistry(f"sqlite:///{root / 'mlflow.db'}", str(root / "artifacts"), "")
         policy = {"keep_versions": 20, "keep_days": 90}
-        churn = builder.make(root, registry, "churn", MANY, **policy)
+        churn = builder.make(root, registry, "churn", MANY, by_calls=BY_CALLS, **policy)
         others = [builder.make(root, registry, name, FEW) for name in ("credit", "lapse")]
         place = Place(root)
         bundles = [make_bundle(root / str(seed), seed=seed) for seed in (1, 2)]
