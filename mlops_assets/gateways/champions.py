@@ -1,5 +1,6 @@
 """Which version is the champion by decision, whatever the alias says: a tag of the registered model
-that is set before the alias. An alias elsewhere was moved by hand, or is about to follow.
+that is set before the alias, and another one after it. An alias elsewhere was moved by hand, or is
+about to follow.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ Mode = Literal["accept", "report", "put_back"]
 """What is to become of an alias that was moved by hand."""
 
 CHAMPION_TAG = "mlops.champion"
+GIVEN_TAG = "mlops.champion_given"
+"""The same, written once the alias is there."""
 UNDER_WAY = timedelta(minutes=1)
 """As long as this after a decision, its alias may still follow."""
 ON_ITS_WAY = timedelta(minutes=2)
@@ -28,17 +31,21 @@ class Crowned:
     version: int
     since: datetime | None
     """Aware; None for one that had the alias before anything was decided here."""
+    given: bool = False
+    """Whether the alias has followed: elsewhere it was moved since."""
 
 
 def crowned(model: RegisteredModel) -> Crowned | None:
     """None where nothing was decided yet, or somebody wrote something else into the tag."""
-    number, _, since = model.tags.get(CHAMPION_TAG, "").partition(_SINCE)
+    decided = model.tags.get(CHAMPION_TAG, "")
+    number, _, since = decided.partition(_SINCE)
     if not number.isdecimal():
         return None
+    given = model.tags.get(GIVEN_TAG) == decided
     try:
-        return Crowned(int(number), datetime.fromisoformat(since) if since else None)
+        return Crowned(int(number), datetime.fromisoformat(since) if since else None, given)
     except ValueError:
-        return Crowned(int(number), None)
+        return Crowned(int(number), None, given)
 
 
 def is_on_its_way(registry: ModelRegistry, name: str, *, now: datetime) -> bool:
@@ -74,7 +81,7 @@ def crown(registry: ModelRegistry, name: str, version: int, *, now: datetime) ->
 
 def follow(registry: ModelRegistry, name: str, version: int) -> None:
     """Write down that a version, which has the alias, is the champion."""
-    registry.tag_model(name, {CHAMPION_TAG: str(version)})
+    registry.tag_model(name, {CHAMPION_TAG: str(version), GIVEN_TAG: str(version)})
 
 
 def restore(registry: ModelRegistry, name: str) -> None:
@@ -86,6 +93,8 @@ def restore(registry: ModelRegistry, name: str) -> None:
             return
         alias, rightful = model.aliases.get(CHAMPION), crowned(model)
         if alias == (rightful and rightful.version):
+            if rightful is not None and not rightful.given:
+                registry.tag_model(name, {GIVEN_TAG: model.tags[CHAMPION_TAG]})
             return
         if rightful is None:
             registry.remove_alias(name, CHAMPION)

@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Self
 
 from mlops_assets.gateways.aws import CloudError, Service
@@ -14,19 +12,6 @@ ECR = re.compile(
 )
 VERSION, DIGEST = "{version}", "{digest}"
 GONE = ("ImageNotFound", "RepositoryNotFound")
-
-
-@dataclass(frozen=True)
-class TaggedImage:
-    """One tag of an image; others may name the same image."""
-
-    tag: str
-    version: int | None
-    """Of the model, where the tag says so."""
-    pushed: datetime
-    """Aware."""
-    size: int
-    """Bytes, compressed; layers that images share are counted in each."""
 
 
 class VersionImages:
@@ -58,34 +43,24 @@ class VersionImages:
         """Of the image of a version."""
         return filled(self._tag, version, digest)
 
-    def tagged(self) -> list[TaggedImage]:
-        """What the repository holds for versions of this template.
+    def sizes(self) -> dict[str, int]:
+        """Bytes, compressed, of what the repository holds, by tag; also of others. Layers that
+        images share are counted in each.
 
         Raises:
             CloudError: AWS refuses, or does not answer.
         """
-        shape = re.escape(self._tag).replace(re.escape(DIGEST), "[0-9a-z]+")
-        shape = shape.replace(re.escape(VERSION), r"(?P<version>\d+)", 1)
-        like = re.compile(shape.replace(re.escape(VERSION), "(?P=version)"))
         try:
             details = self._ecr.pages(
                 "describe_images", "imageDetails", filter={"tagStatus": "TAGGED"}, **self._named
             )
         except CloudError as error:
             if error.code == "RepositoryNotFoundException":
-                return []
+                return {}
             raise
-        return [
-            TaggedImage(
-                tag,
-                version=int(found["version"]) if "version" in like.groupindex else None,
-                pushed=each["imagePushedAt"],
-                size=each.get("imageSizeInBytes", 0),
-            )
-            for each in details
-            for tag in each["imageTags"]
-            if (found := like.fullmatch(tag))
-        ]
+        return {
+            tag: each.get("imageSizeInBytes", 0) for each in details for tag in each["imageTags"]
+        }
 
     def remove(self, tag: str) -> None:
         """Take the tag away, and the image with its last one; one that is gone is left at that.

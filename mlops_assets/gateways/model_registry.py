@@ -1,19 +1,23 @@
 """MLflow behind our own words: the store, its runs, registered versions and aliases.
 
-Knows no stage and no Dagster. What is written to a run stands in `run_log`.
+Knows no stage and no Dagster. What is written to a run stands in `run_log`, to a model in `marks`.
 """
 
 import os
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
+from mlops_assets.gateways.marks import Marks
 from mlops_assets.gateways.registered import (
+    AbsentError,
+    RefusedError,
     RegisteredModel,
+    RegistryError,
     RegistryVersion,
     model_from,
     version_from,
@@ -23,6 +27,10 @@ from mlops_assets.gateways.run_log import RunLog
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+__all__ = [
+    "CHALLENGER", "CHAMPION", "AbsentError", "ModelRegistry", "RefusedError", "RegistryError",
+]  # fmt: skip
+
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
@@ -30,15 +38,7 @@ _MAKING = threading.RLock()
 """Held while something is looked for and made: threads of one process make one of it."""
 
 
-class RegistryError(Exception):
-    """MLflow cannot be reached, or does not hold what was asked for."""
-
-
-class AbsentError(RegistryError):
-    """MLflow answers, and holds no such version: never did, or it was deleted."""
-
-
-class ModelRegistry(RunLog):
+class ModelRegistry(RunLog, Marks):
     """One MLflow store: a local database or a server."""
 
     def __init__(self, tracking_uri: str, artifacts_url: str, ui_url: str) -> None:
@@ -268,25 +268,6 @@ class ModelRegistry(RunLog):
         except MlflowException as error:
             raise RegistryError(f"MLflow cannot search for the tag {tag}: {error}") from error
         return [version_from(one) for one in found]
-
-    def set_alias(self, name: str, alias: str, version: int) -> None:
-        self.client.set_registered_model_alias(name, alias, str(version))
-
-    def remove_alias(self, name: str, alias: str) -> None:
-        self.client.delete_registered_model_alias(name, alias)
-
-    def tag_model(self, name: str, tags: Mapping[str, str]) -> None:
-        for key, value in tags.items():
-            self.client.set_registered_model_tag(name, key, value)
-
-    def untag_version(self, name: str, version: int, tags: Iterable[str]) -> None:
-        """Remove tags, of which some may not be there."""
-        for key in tags:
-            self.client.delete_model_version_tag(name, str(version), key)
-
-    def tag_version(self, name: str, version: int, tags: Mapping[str, str]) -> None:
-        for key, value in tags.items():
-            self.client.set_model_version_tag(name, str(version), key, value)
 
     def describe_version(self, name: str, version: int, text: str) -> None:
         self.client.update_model_version(name, str(version), description=text)

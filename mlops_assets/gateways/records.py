@@ -239,6 +239,8 @@ class ServingProfile:
     """Files of windows that have not begun, by this machine's clock; left out."""
     arrivals: dict[str, Arrival] = field(default_factory=dict)
     """By target, of those that flushed anything; none in records of an older program."""
+    open: str | None = None
+    """Start of the window that was not over yet."""
 
     @property
     def rows(self) -> int:

@@ -1,4 +1,4 @@
-"""What the MLflow registry holds, as values."""
+"""What the MLflow registry holds, as values, and how it fails."""
 
 import re
 from collections.abc import Mapping
@@ -18,6 +18,18 @@ IMPORTANCES = "importances.json"
 
 _NUMBER = r"(-?\d[\d.]*(?:e[+-]?\d+)?)"
 _INTERVAL = re.compile(rf"{_NUMBER} \[{_NUMBER}, {_NUMBER}\]")
+
+
+class RegistryError(Exception):
+    """MLflow cannot be reached, or does not hold what was asked for."""
+
+
+class AbsentError(RegistryError):
+    """MLflow answers, and holds no such version: never did, or it was deleted."""
+
+
+class RefusedError(RegistryError):
+    """MLflow answers, and does not write what was asked for: no permission, or it is gone."""
 
 
 @dataclass(frozen=True)

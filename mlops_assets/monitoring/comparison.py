@@ -73,7 +73,7 @@ def _windows(experiment: Experiment, profile: ServingProfile, reader: Reader) ->
     spec = experiment.monitoring.drift
     chained = spec.against == "previous"
     most = max(spec.windows, SHOWN) + chained
-    units = judged(profile.windows, min_rows=spec.min_rows, most=most)
+    units = judged(profile, min_rows=spec.min_rows, most=most)
     trained: Any = None
     if units and spec.against == "training":
         path = reference_path(experiment.name, profile.version)

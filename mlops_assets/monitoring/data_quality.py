@@ -45,7 +45,7 @@ def judge(experiment: Experiment, profile: ServingProfile, reader: Reader) -> Qu
     """Hold the newest windows to what is expected of them."""
     monitoring = experiment.monitoring
     spec, rules = monitoring.data_quality, monitoring.drift
-    units = judged(profile.windows, min_rows=rules.min_rows, most=max(rules.windows, SHOWN))
+    units = judged(profile, min_rows=rules.min_rows, most=max(rules.windows, SHOWN))
     if not units:
         said = (
             f"not judged: {profile.rows} rows, {rules.min_rows} are needed "

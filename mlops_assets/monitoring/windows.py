@@ -37,6 +37,7 @@ def lately(
     found = files.find(store, experiment, version, targets)
     every = in_order(found.every())
     newest = sorted({each.window for each in every if each.window <= now})[-spec.lookback :]
+    over = now - timedelta(seconds=spec.window_seconds)
     collected = collect(store, experiment.name, version, found.within(newest))
     before: list[ProfiledWindow] = []
     if earlier := EARLIER.get(spec.drift.against):
@@ -55,6 +56,7 @@ def lately(
             for target in targets
             if (theirs := [file for file in every if file.target == target])
         },
+        open=next((window.isoformat() for window in newest if window > over), None),
     )
 
 
@@ -178,10 +180,21 @@ def _merged(
 
 
 def judged(
-    windows: Sequence[ProfiledWindow], *, min_rows: int, most: int
+    profile: ServingProfile, *, min_rows: int, most: int
 ) -> list[tuple[ProfiledWindow, ...]]:
-    """What is judged as one, oldest first: the newest windows, each together with as many before
-    it as it takes to hold `min_rows`. The oldest ones are left out when they do not."""
+    """What is judged as one, oldest first: the newest windows that are over, each together with as
+    many before it as it takes to hold `min_rows`. The oldest ones are left out when they do not.
+
+    The window that is not over has a part of its hours only, which differ from the whole: it counts
+    where there is nothing else yet.
+    """
+    over = [window for window in profile.windows if window.start != profile.open]
+    return _units(over, min_rows, most) or _units(profile.windows, min_rows, most)
+
+
+def _units(
+    windows: Sequence[ProfiledWindow], min_rows: int, most: int
+) -> list[tuple[ProfiledWindow, ...]]:
     found: list[tuple[ProfiledWindow, ...]] = []
     gathered: list[ProfiledWindow] = []
     for window in reversed(windows):

@@ -20,7 +20,7 @@ from mlops_assets.gateways.decisions import (
     THE_GATES,
     Decision,
 )
-from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
+from mlops_assets.gateways.model_registry import ModelRegistry, RefusedError, RegistryError
 from mlops_assets.gateways.registered import RegistryVersion
 from mlops_assets.registry import approval, record
 from mlops_assets.registry.approval import Judgement, Request, Standing
@@ -65,14 +65,18 @@ def answer(desk: Desk, experiments: Iterable[Experiment]) -> Answered:
     """
     by_model = {experiment.model_name: experiment for experiment in experiments}
     answered = Answered()
-    for tag in (REJECT, APPROVE):
-        for version in _tagged(desk, tag):
-            if version.name in by_model:
-                _one(desk, by_model[version.name], version, answered)
-    # The newest first: it is what the others are superseded by.
-    for version in sorted(_tagged(desk, FROZEN_UNTIL), key=lambda one: -one.version):
-        if version.name in by_model:
-            _release(desk, by_model[version.name], version, answered)
+    for tag in (REJECT, APPROVE, FROZEN_UNTIL):
+        found = _tagged(desk, tag)
+        if tag == FROZEN_UNTIL:
+            # The newest first: it is what the others are superseded by.
+            found = sorted(found, key=lambda one: -one.version)
+        for version in found:
+            if (experiment := by_model.get(version.name)) is None:
+                continue
+            try:
+                (_release if tag == FROZEN_UNTIL else _one)(desk, experiment, version, answered)
+            except RefusedError as error:
+                answered.notes.append(f"{experiment.name} {version.version}: {error}")
     return answered
 
 

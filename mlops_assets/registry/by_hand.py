@@ -40,7 +40,7 @@ def meaning(
         return "in_order"
     elif crowned.since is not None and now - crowned.since < UNDER_WAY:
         return "under_way"
-    elif alias == before:
+    elif alias == before and not crowned.given:
         return "interrupted"
     if mode == "put_back":
         return "put_back"

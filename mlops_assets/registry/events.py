@@ -1,6 +1,6 @@
 """From what the registry says now, and what was seen before, to the deployments to start. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -38,8 +38,10 @@ class Read:
     newest: int = -1
     """The newest event of Dagster's storage when that was read."""
     settled: bool = False
-    """Nothing was left out then, and the look before knew of no older event: an event is there a
+    """No run was under way then, and the look before knew of no older event: an event is there a
     moment before what it changes is."""
+    without: tuple[str, ...] = ()
+    """Who had no champion then, and was left out."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +78,20 @@ def to_ask(
         return frozenset(champions)
     return frozenset(
         name for name, version in champions.items()
-        if name not in seen or seen[name].version != version
+        if name not in seen or seen[name].version != version or name in read.without
     )  # fmt: skip
 
 
-def read_now(before: Read, *, newest: int, whole: bool) -> Read:
+def read_now(before: Read, *, newest: int, whole: bool, without: Iterable[str]) -> Read:
     """What to remember of asking.
 
     Args:
         before: of the look before.
         newest: event of Dagster's storage, before anybody was asked.
-        whole: whether what was asked about could be relied on, of every experiment.
+        whole: whether what was asked about could be relied on.
+        without: who has no champion now.
     """
-    return Read(newest, settled=whole and before.newest == newest)
+    return Read(newest, whole and before.newest == newest, tuple(sorted(without)))
 
 
 def decide(

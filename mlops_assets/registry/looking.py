@@ -8,7 +8,7 @@ from datetime import datetime
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.champions import crowned
 from mlops_assets.gateways.decisions import THE_GATES, Decision
-from mlops_assets.gateways.model_registry import CHAMPION, AbsentError, ModelRegistry
+from mlops_assets.gateways.model_registry import CHAMPION, AbsentError, ModelRegistry, RefusedError
 from mlops_assets.gateways.registered import RegisteredModel, RegistryVersion
 from mlops_assets.registry import answers, arrivals, moves
 from mlops_assets.registry.answers import Desk
@@ -97,10 +97,15 @@ class Look:
             model = models.get(experiment.model_name)
             if model is None:
                 continue
-            watched = arrivals.known(model, self._before.get(experiment.name))
-            watched = self._look_at_new(experiment, model, watched)
-            watched = self._look_at_champion(experiment, model, watched)
-            self.watched[experiment.name] = self._look_at_waiting(experiment, model, watched)
+            before = self._before.get(experiment.name)
+            try:
+                watched = arrivals.known(model, before)
+                watched = self._look_at_new(experiment, model, watched)
+                watched = self._look_at_champion(experiment, model, watched)
+                self.watched[experiment.name] = self._look_at_waiting(experiment, model, watched)
+            except RefusedError as error:
+                self.notes.append(f"{experiment.name}: {error}")
+                self.watched |= {} if before is None else {experiment.name: before}
         answered = answers.answer(Desk(self._registry, self._now, self._dagster_url), ours)
         self.champions |= answered.champions
         self.notes += answered.notes
@@ -130,7 +135,10 @@ class Look:
         if before == number and known:
             self.champions[name] = number
             return watched
-        self._left -= adopt
+        writes = adopt or rightful is not None
+        if self._left <= 0 and (writes or not _is_latest(model, number)):
+            return watched
+        self._left -= writes
         version = self._version(experiment, model, number)
         if version is None:
             return watched
@@ -207,10 +215,15 @@ class Look:
         self, experiment: Experiment, model: RegisteredModel, number: int
     ) -> RegistryVersion | None:
         """None when it was deleted."""
-        if model.latest is not None and model.latest.version == number:
+        if model.latest is not None and _is_latest(model, number):
             return model.latest
         self._left -= 1
         try:
             return self._registry.version(experiment.model_name, number)
         except AbsentError:
             return None
+
+
+def _is_latest(model: RegisteredModel, number: int) -> bool:
+    """Whether it came with the sweep, and costs no call."""
+    return model.latest is not None and model.latest.version == number

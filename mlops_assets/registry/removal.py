@@ -2,14 +2,14 @@
 repositories of images, has it judged by `retention`, and removes what goes. Knows no Dagster.
 
 The order is such that whoever is killed in between leaves nothing behind: first the image of a
-version, whose tag need not say whose it is, and the archive of its bundle, which a deployment makes
-anew; then the version, so that nobody can deploy it any more; then its run, studies and files,
-which the next run finds without a version, and removes.
+version, which nobody knows to be ours without it, and the archive of its bundle, which a
+deployment makes anew; then the version, so that nobody can deploy it any more; then its run,
+studies and files, which the next run finds without a version, and removes.
 """
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways import versions as past
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.decisions import ROLLED_BACK
-from mlops_assets.gateways.images import TaggedImage, VersionImages
+from mlops_assets.gateways.images import VersionImages
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.registered import RegistryVersion
 from mlops_assets.gateways.study_locks import StudyBusyError
@@ -37,6 +37,17 @@ class Stores:
 
 
 @dataclass(frozen=True)
+class Image:
+    """The container image of a version."""
+
+    of: VersionImages
+    version: int
+    tag: str
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """What goes, and what of the versions stays and why."""
 
@@ -47,14 +58,14 @@ class Plan:
     """Runs of trials, by study."""
     studies: tuple[str, ...]
     files: tuple[File, ...]
-    images: Mapping[VersionImages, tuple[TaggedImage, ...]]
+    images: tuple[Image, ...]
     shared: frozenset[str]
     """Digests of bundles that versions which stay have, too."""
 
     @property
     def size(self) -> int:
         """Bytes of the files and images; what MLflow keeps is not counted."""
-        images = sum(one.size for found in self.images.values() for one in found)
+        images = sum(one.size for one in self.images)
         return images + sum(one.size for one in self.files)
 
 
@@ -110,7 +121,7 @@ def plan(
         files=stored.superfluous(
             experiment, stores.data, stay=stay, go=go, usage=usage, latest=latest, now=now
         ),
-        images={images: _superfluous(images, stay, go, usage, before) for images in stores.images},
+        images=tuple(image for images in stores.images for image in _images_of(images, stay, go)),
         shared=frozenset(map(_digest, stay)),
     )
 
@@ -137,8 +148,6 @@ def remove(
     busy = _remove_studies(stores, plan)
     for file in plan.files:
         stores.data.remove(file.path)
-    seen = {image.version for found in plan.images.values() for image in found}
-    _remove_images(plan, seen - {one.version for one in plan.versions})
     tell(f"{len(plan.files)} files removed; with images, {plan.size / 1e6:.1f} MB")
     return tuple(busy.values())
 
@@ -147,18 +156,13 @@ def _remove_version(model: str, stores: Stores, one: RegistryVersion, plan: Plan
     """Whether it is gone: not when somebody gave it an alias since."""
     if one.version in stores.registry.aliases(model).values():
         return False
-    _remove_images(plan, {one.version})
+    for image in plan.images:
+        if image.version == one.version:
+            image.of.remove(image.tag)
     digest = _digest(one)
     if digest and digest not in plan.shared:
         stores.data.remove(f"bundles/{digest}.tar.gz")
     return past.remove_version(stores.registry, model, one.version)
-
-
-def _remove_images(plan: Plan, versions: Container[int | None]) -> None:
-    for images, found in plan.images.items():
-        for image in found:
-            if image.version in versions:
-                images.remove(image.tag)
 
 
 def _remove_studies(stores: Stores, plan: Plan) -> dict[str, str]:
@@ -190,26 +194,17 @@ def _digest(one: RegistryVersion) -> str:
     return one.tags.get("mlops.bundle_digest", "")
 
 
-def _superfluous(
-    images: VersionImages,
-    stay: Iterable[RegistryVersion],
-    go: Iterable[RegistryVersion],
-    usage: Usage,
-    before: datetime,
-) -> tuple[TaggedImage, ...]:
-    """The images that go, each with the version it is of."""
-    kept = {images.tag(one.version, _digest(one)): one.version for one in stay}
-    gone = {images.tag(one.version, _digest(one)): one.version for one in go}
-    owners = gone | kept
-    found = [replace(one, version=owners.get(one.tag, one.version)) for one in images.tagged()]
-    vanished = retention.vanished(
-        {one.version for one in found if one.version is not None},
-        registered=frozenset(owners.values()),
-        usage=usage,
-    )
-    return retention.superfluous_images(
-        found, stay=frozenset(kept), go=frozenset(gone), vanished=vanished, before=before
-    )
+def _images_of(
+    images: VersionImages, stay: Iterable[RegistryVersion], go: Iterable[RegistryVersion]
+) -> Iterator[Image]:
+    """Those that versions which go have alone. Tags of no registered version of ours are not known:
+    another experiment may keep its images in the same repository."""
+    kept = {images.tag(one.version, _digest(one)) for one in stay}
+    there = images.sizes()
+    for one in go:
+        tag = images.tag(one.version, _digest(one))
+        if tag in there and tag not in kept:
+            yield Image(images, one.version, tag, there[tag])
 
 
 def _run(one: past.RunRecord, run_tag: str) -> Run:

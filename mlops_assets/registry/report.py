@@ -53,7 +53,7 @@ def of(experiment: Experiment, plan: Plan, *, run: str, now: datetime) -> Report
         trials=sum(map(len, plan.trials.values())),
         studies=plan.studies,
         files=len(plan.files),
-        images=sum(map(len, plan.images.values())),
+        images=len(plan.images),
         bytes=plan.size,
         left=(),
     )

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mlops_assets.gateways.images import TaggedImage
 from mlops_assets.gateways.model_registry import CHAMPION
 from mlops_assets.registry.spec import RetentionSpec
 
@@ -179,32 +178,6 @@ def superfluous_files(
 ) -> tuple[File, ...]:
     """Which files go: those written before `before` whose path is not wanted."""
     return tuple(one for one in files if one.modified < before and one.path not in wanted)
-
-
-def superfluous_images(
-    images: Iterable[TaggedImage],
-    *,
-    stay: frozenset[str],
-    go: frozenset[str],
-    vanished: frozenset[int],
-    before: datetime,
-) -> tuple[TaggedImage, ...]:
-    """Which container images go: those of versions that go, but for one that a version which stays
-    has, too; and those pushed before `before` for a version that is not registered any more.
-
-    Args:
-        images: that one target has of versions.
-        stay: tags of versions that stay.
-        go: tags of versions that go.
-        vanished: versions that left an image and are gone.
-        before: aware.
-    """
-    return tuple(
-        one
-        for one in images
-        if one.tag not in stay
-        and (one.tag in go or (one.version in vanished and one.pushed < before))
-    )
 
 
 @dataclass(frozen=True)

@@ -103,11 +103,16 @@ def build(
         # Milliseconds are ahead of any count of changes.
         first = int(now.timestamp() * 1000)
         decided = decide(look.champions, seen=seen, live=live, first=first)
-        left_out = asked - live.keys() | decided.seen.keys() - look.champions.keys()
+        read = read_now(
+            _read(context.cursor),
+            newest=newest,
+            whole=asked <= live.keys(),
+            without=decided.seen.keys() & by_name.keys() - look.champions.keys(),
+        )
         cursor = {
             "champions": {name: vars(each) for name, each in decided.seen.items()},
+            "read": asdict(read),
             "arrivals": {name: asdict(each) for name, each in look.watched.items()},
-            "read": asdict(read_now(_read(context.cursor), newest=newest, whole=not left_out)),
         }
         if webhooks:
             cursor["looked"] = asdict(Looked(mark, now.isoformat()))

@@ -128,3 +128,16 @@ def test_a_column_of_the_yaml_that_nobody_profiled_is_said(tmp_path):
     verdict = traffic.inputs()
     assert not verdict.passed
     assert "no column to judge: tenur" in verdict.description
+
+
+def test_the_first_minutes_of_an_hour_are_no_window_yet(tmp_path):
+    """A full hour has shifted, and so have the few rows since: that is one window, not two."""
+    traffic = Traffic(tmp_path, windows=3, at_least=2)
+    for back in (2, 1):
+        traffic.flush(NOW - back * HOUR)
+    traffic.flush(NOW, shift=0.8)
+    traffic.flush(NOW + HOUR, rows=250, shift=0.8)
+    verdict = traffic.inputs()
+    assert verdict.passed
+    assert "no alarm yet" in verdict.description
+    assert verdict.metadata["rows"].value == 1000

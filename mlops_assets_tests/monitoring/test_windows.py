@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.profile_store import ProfileStore
-from mlops_assets.gateways.records import ProfiledWindow
+from mlops_assets.gateways.records import ProfiledWindow, ServingProfile
 from mlops_assets.monitoring import profiles
 from mlops_assets.monitoring.files import Found
 from mlops_assets.monitoring.windows import collect, judged, same_hours
@@ -110,6 +110,18 @@ def test_profiles_of_another_schema_merge_column_by_column(store):
     assert counts == {"x": 14, "plan": 10, "region": 4}
 
 
+def serving(made, *, still_open=None):
+    return ServingProfile(3, tuple(made), (), made[0].start if made else "", (), (), {}, still_open)
+
+
+def test_the_window_that_is_not_over_counts_where_there_is_nothing_else():
+    made = windows(500, 400, 300)
+    found = judged(serving(made, still_open=made[-1].start), min_rows=200, most=5)
+    assert [unit[0].rows for unit in found] == [500, 400]
+    found = judged(serving(made[-1:], still_open=made[-1].start), min_rows=200, most=5)
+    assert [unit[0].rows for unit in found] == [300]
+
+
 def windows(*counts):
     first = datetime(2026, 5, 3, tzinfo=UTC)
     return [
@@ -121,7 +133,7 @@ def windows(*counts):
 @given(st.lists(st.integers(1, 400), max_size=30), st.integers(20, 500), st.integers(1, 6))
 def test_what_is_judged_as_one_holds_enough_rows_and_no_window_twice(counts, min_rows, most):
     made = windows(*counts)
-    found = judged(made, min_rows=min_rows, most=most)
+    found = judged(serving(made), min_rows=min_rows, most=most)
     flat = [window for unit in found for window in unit]
     assert len(found) <= most
     # The newest windows, without a gap, each in one unit.

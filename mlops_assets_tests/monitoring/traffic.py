@@ -21,7 +21,8 @@ from mlops_assets.serving.recording import STAMP
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets_tests.builders import make_experiment
 
-NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+"""The newest hour that is over."""
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
@@ -96,7 +97,7 @@ class Traffic:
         return dg.Definitions.merge(*parts, shared).resolve_job_def("judging")
 
     def lately(self):
-        return windows.lately(self.store, self.experiment, [self.endpoint], now=NOW)
+        return windows.lately(self.store, self.experiment, [self.endpoint], now=NOW + HOUR)
 
     def drifted(self):
         """Columns that drifted in the newest window."""

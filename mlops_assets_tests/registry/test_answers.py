@@ -1,5 +1,6 @@
 """Approvals by tag, freezes that end, and aliases moved by hand, on a real MLflow store."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ from mlops_assets.gateways.decisions import (
     MOVED_BY_HAND,
     ROLLED_BACK,
 )
-from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
+from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RefusedError
 from mlops_assets_tests.registry.deciding import NOW, YEAR_END, World, experiment, stored
 
 
@@ -203,3 +204,28 @@ def test_a_registry_without_decisions_is_taken_as_it_is(world: World) -> None:
     assert world.look().champions == {"churn": first}
     world.registry.tag_model("churn", {champions.CHAMPION_TAG: "somebody's words"})
     assert world.look().champions == {"churn": first}
+
+
+def test_a_version_that_may_not_be_tagged_holds_up_nobody(world: World) -> None:
+    """As MLflow answers for a model that is somebody else's, by its own permissions."""
+    refused = world.version("waiting")
+    world.person(refused, by="ann", approve="the board agreed")
+    champion = world.crowned()
+
+    class Theirs(ModelRegistry):
+        def tag_version(self, name: str, version: int, tags: Mapping[str, str]) -> None:
+            if version == refused:
+                raise RefusedError(f"MLflow cannot tag version {version} of {name}: no permission")
+            super().tag_version(name, version, tags)
+
+    world.registry = Theirs(world.registry.tracking_uri, "", "")
+    look = world.look()
+    assert look.champions == {"churn": champion}
+    assert look.notes[-1] == "churn 1: MLflow cannot tag version 1 of churn: no permission"
+
+
+def test_what_mlflow_refuses_to_write_is_told_from_what_it_does_not_answer(world: World) -> None:
+    with pytest.raises(RefusedError, match="MLflow cannot tag version 9 of churn"):
+        world.registry.tag_version("churn", 9, {"a": "b"})
+    with pytest.raises(RefusedError, match="cannot give the alias champion to version 9 of churn"):
+        world.registry.set_alias("churn", CHAMPION, 9)

@@ -183,6 +183,7 @@ def test_a_version_waits_or_is_the_champion_before_it_is_allowed_unforced(
     alias=st.integers(1, 3),
     crowned=st.none() | st.integers(1, 3),
     since=st.sampled_from([None, NOW - UNDER_WAY, NOW]),
+    given=st.booleans(),
     before=st.none() | st.integers(1, 3),
     outcome=st.sampled_from(["waiting", "promoted", "refused", None]),
     by=st.sampled_from([THE_GATES, BY_HAND, "ann"]),
@@ -191,12 +192,12 @@ def test_a_version_waits_or_is_the_champion_before_it_is_allowed_unforced(
 )
 @settings(deadline=None, max_examples=300)
 def test_what_an_alias_means(
-    alias: int, crowned: int | None, since: Any, before: int | None, outcome: Any, by: str,
-    evaluated: bool, mode: Any,
+    alias: int, crowned: int | None, since: Any, given: bool, before: int | None, outcome: Any,
+    by: str, evaluated: bool, mode: Any,
 ) -> None:  # fmt: skip
     said = meaning(
         alias,
-        None if crowned is None else Crowned(crowned, since),
+        None if crowned is None else Crowned(crowned, since, given),
         before=before,
         decision=told(outcome, by) if outcome else None,
         evaluated=evaluated,
@@ -208,7 +209,7 @@ def test_what_an_alias_means(
     elif crowned is not None:
         assert said != "in_order", "it stands elsewhere than was decided"
         assert (said == "under_way") == (since == NOW), "only for a minute"
-        assert (said == "interrupted") == (since != NOW and alias == before)
+        assert (said == "interrupted") == (since != NOW and alias == before and not given)
     if said == "follow":
         assert evaluated
         assert outcome != "refused"

@@ -4,6 +4,7 @@ import random
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +15,7 @@ from mlops_assets.gateways.decisions import BY_HAND, THE_GATES, Decision
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
 from mlops_assets.registry import looking
 from mlops_assets.registry.arrivals import ATTEMPTS
+from mlops_assets_tests.builders import make_experiment
 from mlops_assets_tests.registry.daemon import BUNDLE, Daemon, version_in
 
 Status = dg.DagsterRunStatus
@@ -97,6 +99,28 @@ def test_a_look_is_bounded_and_the_next_one_goes_on(daemon: Daemon) -> None:
             asked.add(version_in(request))
             daemon.launch(request, Status.STARTED)
     assert asked == set(range(2, last + 1))
+
+
+def test_champions_that_all_change_at_once_are_looked_at_bit_by_bit(
+    model_registry: ModelRegistry,
+) -> None:
+    """As after a lost cursor, or a restored database."""
+    at_once = looking.MOST_LOOKS // 2  # each is asked for, and written down
+    many = at_once + 10
+    experiments = [make_experiment(name=f"e{n:03}") for n in range(many)]
+    for one in experiments:
+        for _ in range(2):
+            model_registry.register(one.name, source="runs:/r/model", run_id="", tags=BUNDLE)
+        model_registry.set_alias(one.name, CHAMPION, 1)
+    decided: dict[str, int] = {}
+    for found in (at_once, many):
+        look = looking.Look(
+            model_registry, decided=decided, watched={}, attempt=lambda *_: None,
+            has_rows=lambda _: True, now=datetime.now(UTC), dagster_url="",
+        )  # fmt: skip
+        look.take(experiments)
+        decided |= look.champions
+        assert len(decided) == found
 
 
 def test_a_version_that_was_deleted_is_forgotten(daemon: Daemon) -> None:

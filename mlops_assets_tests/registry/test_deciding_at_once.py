@@ -66,15 +66,15 @@ def test_the_registry_in_memory_is_as_the_real_one(
         registry.version("churn", 3)
 
 
-@pytest.mark.parametrize("after", range(10))
+@pytest.mark.parametrize("after", range(11))
 def test_whatever_ends_a_decision_the_next_look_finishes_it(world: World, after: int) -> None:
-    """Ended after so many writes; there are nine."""
+    """Ended after so many writes; there are ten."""
     world.experiment = experiment(freeze=[YEAR_END])
     champion = world.crowned()
     number = world.version("waiting", compared=str(champion), **{FROZEN_UNTIL: "x"})
     world.look()
     world.now = datetime(2027, 1, 4, 9, tzinfo=UTC)
-    look_that_ends(world, after, writes=9)
+    look_that_ends(world, after, writes=10)
     world.look()
     world.now += champions.UNDER_WAY
     world.look()
@@ -83,17 +83,36 @@ def test_whatever_ends_a_decision_the_next_look_finishes_it(world: World, after:
     assert FROZEN_UNTIL not in world.tags(number)
 
 
-@pytest.mark.parametrize("after", range(14))
+@pytest.mark.parametrize("after", range(15))
 def test_whatever_ends_an_approval_the_next_look_finishes_it(world: World, after: int) -> None:
-    """Ended after so many writes; there are thirteen."""
+    """Ended after so many writes; there are fourteen."""
     world.experiment = experiment(approval="manual")
     number = world.version("waiting")
     world.person(number, by="ann", approve="good")
-    look_that_ends(world, after, writes=13)
+    look_that_ends(world, after, writes=14)
     world.look()
     assert (world.alias, world.by_decision) == (number, number)
     assert (world.decision(number).outcome, world.decision(number).by) == ("promoted", "ann")
     assert not {APPROVE, APPROVED_BY} & world.tags(number).keys()
+
+
+@pytest.mark.parametrize("mode", ["accept", "report", "put_back"])
+def test_an_alias_moved_back_before_anybody_looked_was_moved_by_hand(
+    world: World, mode: str
+) -> None:
+    """The first one is champion and seen; the second is decided for and gets the alias; a person
+    moves it back. The decision was carried out: it is not to be finished."""
+    world.experiment = experiment(by_hand=mode)
+    first, second = world.crowned(), world.version("promoted")
+    assert world.look().champions == {"churn": first}
+    champions.crown(world.registry, "churn", second, now=world.now)
+    world.registry.set_alias("churn", CHAMPION, first)
+    world.now += champions.UNDER_WAY
+    look = world.look()
+    rightful = second if mode == "put_back" else first
+    assert (world.alias, world.by_decision) == (rightful, rightful)
+    assert look.champions == {"churn": rightful}
+    assert bool(look.moves) == (mode != "accept")
 
 
 @pytest.mark.parametrize("mode", ["accept", "report", "put_back"])

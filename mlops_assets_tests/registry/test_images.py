@@ -4,17 +4,15 @@ import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
 
 from mlops_assets.gateways.aws import CloudError
-from mlops_assets.gateways.images import TaggedImage, VersionImages
+from mlops_assets.gateways.images import VersionImages
 from mlops_assets.gateways.model_registry import ModelRegistry
-from mlops_assets.registry import removal, report, retention
+from mlops_assets.registry import report
 from mlops_assets_tests.endpoints import Place
 from mlops_assets_tests.peers import aws
 from mlops_assets_tests.peers.aws import Aws
@@ -121,22 +119,19 @@ def test_an_image_that_a_kept_version_has_too_stays(small: Past, store: Store) -
     assert store.tags == {digests[1], *(digests[number] for number in KEPT)}
 
 
-def test_what_a_version_left_that_is_registered_no_more_goes_by_its_age(
+def test_what_another_experiment_has_in_the_same_repository_stays(
     small: Past, store: Store
 ) -> None:
-    past = on_lambda(small, f"{store.uri}:{{version}}")
-    for tag in ("2", "9"):
-        store.push(tag)
+    """Its version 2 has an image, and ours was deleted long ago."""
+    past = on_lambda(small, f"{store.uri}:{{version}}-{{digest}}")
     past.registry.client.delete_model_version("churn", "2")
-    (found,) = (one for one in store.of("{version}").tagged() if one.version == 2)
-    assert found.pushed > datetime.now(UTC) - timedelta(minutes=5)
-    retained(past, store, apply=True)
-    assert store.tags == {"2", "9"}, "it was pushed a moment ago"
-    later = datetime.now(UTC) + timedelta(days=4)
-    stores = replace(past.stores, images=(store.of("{version}"),))
-    plan = removal.plan(past.experiment, stores, run_tag="", endpoints={}, deployed=(), now=later)
-    removal.remove(past.experiment, stores, plan, lambda _: None)
-    assert store.tags == {"9"}, "a version that is not registered yet may have its image"
+    images = store.of("{version}-{digest}")
+    digest = past.registry.version("churn", 1).tags["mlops.bundle_digest"]
+    others = {images.tag(2, "c0ffee"), images.tag(1, "c0ffee"), images.tag(9, digest)}
+    for tag in (*others, images.tag(1, digest)):
+        store.push(tag)
+    assert retained(past, store, apply=True).success
+    assert store.tags == others
 
 
 @pytest.mark.parametrize("operation", ["DescribeImages", "BatchDeleteImage"])
@@ -155,13 +150,13 @@ def test_a_repository_that_refuses_ends_the_run_and_the_next_one_finishes(
     store.server.faults.clear()
     assert retained(past, store, apply=True).success
     assert past.registered == KEPT
-    assert {one.version for one in images.tagged()} == KEPT
+    assert {int(tag.partition("-")[0]) for tag in store.tags} == KEPT
 
 
 def test_a_repository_that_is_not_there_holds_no_image(store: Store) -> None:
     images = VersionImages.of(f"{store.uri}-none:{{version}}", store.server.credentials)
     assert images is not None
-    assert images.tagged() == []
+    assert images.sizes() == {}
 
 
 def test_a_tag_that_is_gone_is_left_at_that_and_another_failure_told(store: Store) -> None:
@@ -190,20 +185,3 @@ def test_a_tag_that_is_gone_is_left_at_that_and_another_failure_told(store: Stor
 )
 def test_only_tags_of_ecr_name_versions(template: str) -> None:
     assert VersionImages.of(template, {}) is None
-
-
-def test_a_tag_that_says_two_versions_is_of_none(store: Store) -> None:
-    for tag in ("1-1", "1-2"):
-        store.push(tag)
-    (found,) = store.of("{version}-{version}").tagged()
-    assert (found.tag, found.version) == ("1-1", 1)
-
-
-def test_without_a_reason_an_image_stays() -> None:
-    now = datetime.now(UTC)
-    images = [TaggedImage(tag, None, now - timedelta(days=900), 1) for tag in ("a", "b")]
-    known: dict[str, Any] = {"vanished": frozenset({1}), "before": now}
-    assert retention.superfluous_images(
-        images, stay=frozenset("a"), go=frozenset("ab"), **known
-    ) == (images[1],)
-    assert retention.superfluous_images(images, stay=frozenset(), go=frozenset(), **known) == ()

@@ -24,7 +24,7 @@ class Advice:
 ADVICE: Mapping[str, Advice] = {
     names.MATCHES_SCHEMA: Advice(
         "error",
-        "Look at the table on the check's page; mend the source, or have the schema inferred again.",
+        "Look at the table on the check's page; mend the source, or infer the schema again.",
     ),
     names.LABELS_DO_NOT_LEAK: Advice(
         "error",
