@@ -185,6 +185,11 @@ def root_run(context: dg.AssetExecutionContext) -> str:
     return context.run.root_run_id or context.run.run_id
 
 
+def every_window(experiment: Experiment) -> dg.FreshnessPolicy:
+    """Of what the monitoring job makes anew in every window."""
+    return dg.FreshnessPolicy.time_window(fail_window=experiment.monitoring.overdue_after)
+
+
 def asset(
     experiment: Experiment,
     stage: Stage,

@@ -1,7 +1,7 @@
 """The reference profile of a version, and what its endpoints profiled since."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -122,7 +122,6 @@ def _manifest(folder: Path, experiment: Experiment) -> Manifest:
 def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
     spec = experiment.monitoring
     kinds = [kind_of(type(target)) for target in experiment.deployment.targets]
-    allowed = timedelta(seconds=spec.window_seconds * (spec.max_age_windows + 1))
 
     @names.asset(
         experiment,
@@ -144,7 +143,7 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
             names.asset_key(experiment.name, names.BATCH, one.name)
             for one in experiment.deployment.batch
         ],
-        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=allowed),
+        freshness_policy=names.every_window(experiment),
     )
     def serving_profile(
         context: dg.AssetExecutionContext, data_store: dg.ResourceParam[DataStore], **endpoints: Any

@@ -53,6 +53,8 @@ class ColumnAlarm:
     """One column over the newest windows."""
 
     newest: ColumnDrift
+    worst: ColumnDrift
+    """Of the windows in which it drifted, the one where it lay furthest; else the newest."""
     times: int
     """Windows of those judged in which it drifted."""
     of: int
@@ -64,7 +66,7 @@ class ColumnAlarm:
     def likely_effect(self) -> float:
         """What quality may suffer: importance times effect, or the effect alone."""
         weight = 1.0 if self.importance is None else max(self.importance, 0.0)
-        return weight * self.newest.jensen_shannon
+        return weight * self.worst.jensen_shannon
 
 
 def judge(columns: Sequence[Distributions], spec: DriftSpec) -> tuple[ColumnDrift, ...]:
@@ -117,6 +119,7 @@ def over_windows(
         alarms.append(
             ColumnAlarm(
                 newest,
+                max(drifted, key=lambda each: each.jensen_shannon, default=newest),
                 len(drifted),
                 len(judged),
                 known.get(newest.column, 0.0) if known else None,
@@ -131,7 +134,7 @@ def _rank(alarm: ColumnAlarm) -> tuple[bool, bool, float, float]:
         not alarm.alarming,
         not alarm.times,
         -alarm.likely_effect,
-        -alarm.newest.jensen_shannon,
+        -alarm.worst.jensen_shannon,
     )
 
 
@@ -197,6 +200,8 @@ def p_value(column: Distributions) -> float:
     values being one of them.
     """
     reference, current = column.reference, column.current
+    if bool(sum(reference)) != bool(sum(current)):
+        return 0.0  # numbers that have all become words, which no bin holds
     if column.ranks is None:
         return _chi_square(reference, current)
     values = _ks_p_value(column.ranks)

@@ -43,7 +43,10 @@ class Judgement:
 
     @property
     def furthest(self) -> float:
-        """The greatest distance of a column in the newest window; there is one."""
+        """The distance that the first alarm is about; without one the greatest of a column in the
+        newest window."""
+        if self.alarming:
+            return self.alarming[0].worst.jensen_shannon
         return max(alarm.newest.jensen_shannon for alarm in self.alarms)
 
 
@@ -138,8 +141,8 @@ def _words(what: What, alarms: tuple[ColumnAlarm, ...], newest: Judged, spec: Dr
     alarming = [alarm for alarm in alarms if alarm.alarming]
     if alarming:
         first = ", ".join(
-            f"{a.newest.column} ({a.newest.jensen_shannon:.2f}, in {a.times} of {a.of} windows, "
-            f"{a.newest.moved})"
+            f"{a.worst.column} ({a.worst.jensen_shannon:.2f}, in {a.times} of {a.of} windows, "
+            f"{a.worst.moved})"
             for a in alarming[:3]
         )
         are = "is" if len(alarming) == 1 else "are"

@@ -199,6 +199,12 @@ class MonitoringSpec(Spec):
         return self
 
     @property
+    def overdue_after(self) -> timedelta:
+        """After which what every window is to renew counts as overdue: the profile may be that old,
+        and it is looked at once more."""
+        return timedelta(seconds=self.window_seconds * (self.max_age_windows + 1))
+
+    @property
     def window_seconds(self) -> int:
         return WINDOW_SECONDS[self.window]
 

@@ -155,7 +155,9 @@ def _merged(
     path = f"{experiment}/serving_profiles/{version}/{start:{STAMP}}-{digest}"
     if store.exists(f"{path}.json"):
         known: dict[str, Any] = store.read_json(store.at(f"{path}.json"))
-        return known
+        # What was cut off in writing may have been written again since.
+        if not known["unreadable"]:
+            return known
     views, unreadable = dict[bytes, Any](), list[str]()
     for url in sorted(file.url for file in found.profiles):
         content = store.read_bytes(url)

@@ -1,10 +1,16 @@
 """The drift checks over real profiles on a real store: what they compare, and what they say."""
 
+from collections import Counter
+
+import numpy as np
 import pytest
 
 from mlops_assets import vocabulary as names
 from mlops_assets.gateways.profile_store import importances_path
+from mlops_assets.serving.contents import Contents
+from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.recording import STAMP
+from mlops_assets.serving.schema import InputSchema
 from mlops_assets_tests.monitoring.traffic import DAY, HOUR, NOW, Traffic
 
 
@@ -141,3 +147,31 @@ def test_the_first_minutes_of_an_hour_are_no_window_yet(tmp_path):
     assert verdict.passed
     assert "no alarm yet" in verdict.description
     assert verdict.metadata["rows"].value == 1000
+
+
+def test_an_alarm_is_about_the_window_that_it_is_of(tmp_path):
+    """Two windows had drifted, and the newest is as in training again: what people are told is
+    what failed."""
+    traffic = Traffic(tmp_path, windows=3, at_least=2)
+    for back in (2, 1):
+        traffic.flush(NOW - back * HOUR, shift=0.8)
+    traffic.flush(NOW)
+    verdict = traffic.inputs()
+    assert not verdict.passed
+    value, threshold = verdict.metadata["value"].value, verdict.metadata["threshold"].value
+    assert value > threshold
+    assert f"charges ({value:.2f}, in 2 of 3 windows" in verdict.description
+
+
+def test_numbers_that_have_all_become_words_are_drift(tmp_path):
+    traffic = Traffic(tmp_path, windows=1, at_least=1)
+    profile = Profile(InputSchema(()), when=NOW)
+    words = Counter({"low": 500, "high": 500})
+    labels = Counter({"yes": 300, "no": 700})
+    normal = np.random.default_rng(1).normal(size=1000)
+    profile.add(Contents(1000, {"tenure": normal, "charges": words, "prediction": labels}))
+    path = f"churn/profiles/3/local/{NOW:{STAMP}}/words.bin"
+    traffic.store.write_bytes(path, profile.serialize())
+    verdict = traffic.inputs()
+    assert not verdict.passed
+    assert verdict.description.startswith("1 of 2 columns of inputs is not as in training: charges")

@@ -11,8 +11,6 @@ from mlops_assets.graph import build_experiment
 from mlops_assets.serving.recording import STAMP
 from mlops_assets_tests.monitoring.traffic import HOUR, NOW, Traffic
 
-MONITORED = ("churn/serving_profile", "churn/endpoints/local")
-
 
 def test_a_profile_that_is_late_comes_with_the_reason_and_the_numbers(tmp_path):
     """Nothing was ever deployed where the record says that something answers."""
@@ -164,15 +162,25 @@ def test_what_arrived_is_told_by_target(tmp_path):
     assert abs(age.total_seconds()) < 60
 
 
-def test_dagster_shows_what_was_not_collected_or_deployed_for_long(tmp_path):
-    traffic = Traffic(tmp_path, monitoring={"max_age_windows": 3, "max_endpoint_age_days": 30})
+def test_dagster_shows_what_was_not_made_for_long(tmp_path):
+    asked = {
+        "max_age_windows": 3,
+        "max_endpoint_age_days": 30,
+        "prediction_log": {},
+        "labels": {"by": "request", "source": {"kind": "csv", "path": "labels.csv"}},
+    }
+    traffic = Traffic(tmp_path, monitoring=asked)
     policies = {
-        spec.key.to_user_string(): spec.freshness_policy
+        spec.key.to_user_string().removeprefix("churn/"): spec.freshness_policy
         for made in build_experiment(traffic.experiment).assets
         for spec in made.specs
+        if spec.freshness_policy is not None
     }
-    windows = {name: policies[name].fail_window.to_timedelta() for name in MONITORED}
+    windows = {name: each.fail_window.to_timedelta() for name, each in policies.items()}
+    made_every_window = (
+        "serving_profile", "prediction_log", "labels", "performance", "monitoring_report",
+    )  # fmt: skip
     assert windows == {
-        "churn/serving_profile": 4 * HOUR,
-        "churn/endpoints/local": timedelta(days=30),
+        **dict.fromkeys(made_every_window, 4 * HOUR),
+        "endpoints/local": timedelta(days=30),
     }

@@ -110,6 +110,16 @@ def test_profiles_of_another_schema_merge_column_by_column(store):
     assert counts == {"x": 14, "plan": 10, "region": 4}
 
 
+def test_a_file_that_was_cut_off_counts_once_it_is_written_again(store):
+    whole = profile(100)
+    flush(store, whole[: len(whole) // 2])
+    assert (len(collected(store).unreadable), collected(store).windows) == (1, ())
+    flush(store, whole)
+    again = collected(store)
+    assert again.unreadable == ()
+    assert [window.rows for window in again.windows] == [100]
+
+
 def serving(made, *, still_open=None):
     return ServingProfile(3, tuple(made), (), made[0].start if made else "", (), (), {}, still_open)
 

@@ -38,6 +38,7 @@ def _labels(experiment: Experiment, spec: LabelsSpec) -> dg.AssetsDefinition:
         f"{'request' if spec.by == 'request' else 'entity and event time'}. Read anew in every "
         "window; equal labels give an equal digest, and no quality is computed again.",
         code=spec.fingerprint(),
+        freshness_policy=names.every_window(experiment),
         ins={"features": dg.AssetIn(names.asset_key(experiment.name, names.FEATURES))},
     )
     def labels(

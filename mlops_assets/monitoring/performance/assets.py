@@ -37,6 +37,7 @@ def _prediction_log(experiment: Experiment) -> dg.AssetsDefinition:
         description="The rows that endpoints of every version logged, window by window: which "
         "files hold them, and how many there are when those written twice count once.",
         code=spec.fingerprint(),
+        freshness_policy=names.every_window(experiment),
         ins={
             kind: dg.AssetIn(names.endpoint_key(experiment.name, kind), dagster_type=Endpoint)
             for kind in kinds
@@ -87,6 +88,7 @@ def _performance(experiment: Experiment) -> dg.AssetsDefinition:
         "with their share and their lag, and estimated without any label, which is no "
         "measurement. A window is computed again when labels of its own rows come or change.",
         code=f"{experiment.monitoring.fingerprint()}-{experiment.metric}",
+        freshness_policy=names.every_window(experiment),
         ins=ins,
     )
     def performance(

@@ -33,6 +33,7 @@ def build(experiment: Experiment) -> dg.Definitions:
         "pictures: an artifact of the version's MLflow run, named by its tag "
         "`mlops.monitoring_report`. A version that is no longer live keeps its last one.",
         code=f"{experiment.monitoring.fingerprint()}-{experiment.metric}",
+        freshness_policy=names.every_window(experiment),
         ins=ins,
         deps=[names.asset_key(experiment.name, names.REFERENCE_PROFILE)],
     )

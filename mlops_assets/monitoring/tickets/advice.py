@@ -135,9 +135,9 @@ FOLLOWS: Mapping[str, tuple[str, ...]] = {
     names.SERVES_THE_CHAMPION: (names.ANSWERS_PROBE, names.PASSED_PREFLIGHT, DEPLOY),
     names.PROFILE_IS_FRESH: (names.ANSWERS_PROBE,),
     names.DATA_QUALITY_HOLDS: (names.ANSWERS_PROBE,),
-    names.HAS_NOT_DRIFTED: (names.ANSWERS_PROBE,),
-    names.PREDICTIONS_HAVE_NOT_DRIFTED: (names.ANSWERS_PROBE,),
-    names.ROWS_HAVE_NOT_DRIFTED: (names.ANSWERS_PROBE,),
+    names.HAS_NOT_DRIFTED: (names.ANSWERS_PROBE, names.DATA_QUALITY_HOLDS),
+    names.PREDICTIONS_HAVE_NOT_DRIFTED: (names.ANSWERS_PROBE, names.HAS_NOT_DRIFTED),
+    names.ROWS_HAVE_NOT_DRIFTED: (names.ANSWERS_PROBE, names.HAS_NOT_DRIFTED),
     names.QUALITY_HOLDS: (names.ANSWERS_PROBE,),
 }
 """By cause, what explains it while that holds, too."""
