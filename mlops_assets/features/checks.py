@@ -27,7 +27,7 @@ def matches_schema(features: FeatureTable) -> dg.AssetCheckResult:
         check_name=names.MATCHES_SCHEMA,
         passed=not blocking,
         description=_summary(blocking, "columns do not match their schema"),
-        metadata=_findings(features.violations) | {"schema": features.schema_url},
+        metadata=_findings(features.violations, blocking) | {"schema": features.schema_url},
     )
 
 
@@ -47,7 +47,7 @@ def labels_do_not_leak(training_set: TrainingSet) -> dg.AssetCheckResult:
         check_name=names.LABELS_DO_NOT_LEAK,
         passed=not blocking,
         description=_summary(blocking, "leaks"),
-        metadata=_findings(training_set.leaks),
+        metadata=_findings(training_set.leaks, blocking),
     )
 
 
@@ -58,14 +58,15 @@ def _summary(blocking: list[dict[str, Any]], what: str) -> str:
     return f"{len(blocking)} {what}, first: {', '.join(f'{k} {v}' for k, v in first.items() if v)}"
 
 
-def _findings(found: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """The findings as a table, when there are any."""
+def _findings(found: tuple[dict[str, Any], ...], blocking: list[Any]) -> dict[str, Any]:
+    """How many block, of which none may; and the findings as a table, when there are any."""
+    counts = {"value": len(blocking), "threshold": 0, "findings": len(found)}
     if not found:
-        return {"findings": 0}
+        return counts
     records = [
         dg.TableRecord(
             {k: v if isinstance(v, bool | int | float) else str(v) for k, v in f.items()}
         )
         for f in found
     ]
-    return {"findings": len(found), "table": dg.MetadataValue.table(records)}
+    return {**counts, "table": dg.MetadataValue.table(records)}

@@ -71,7 +71,21 @@ def build(experiment: Experiment) -> dg.Definitions:
                 asset_key=key,
                 passed=verdict.passed,
                 description=verdict.reason,
-                metadata={"findings": dg.MetadataValue.md(table)} if table else {},
+                metadata=_measured(verdict)
+                | ({"findings": dg.MetadataValue.md(table)} if table else {}),
             )
 
     return dg.Definitions(asset_checks=[gates])
+
+
+def _measured(verdict: promotion.Verdict) -> dict[str, str]:
+    """What the first rule that failed found, and asks for; nothing where none with numbers did."""
+    for one in verdict.findings:
+        if one.result == "failed" and one.candidate is not None:
+            champion = "" if one.champion is None else f", of the champion {one.champion:.4g}"
+            wanted = "" if one.wanted is None else f" {one.wanted:.4g}"
+            return {
+                "value": f"{one.subject}: {one.candidate:.4g}{champion}",
+                "threshold": f"{one.rule}{wanted}",
+            }
+    return {}

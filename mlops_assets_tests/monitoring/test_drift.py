@@ -1,5 +1,6 @@
 """Distances and tests against their textbook values, and drift through real whylogs sketches."""
 
+from collections import Counter
 from datetime import UTC, datetime
 
 import numpy as np
@@ -63,13 +64,15 @@ def judged(reference, columns, **settings):
 
 def numbers(reference, current):
     """The distributions of one numeric column."""
-    views = []
-    for values in (reference, current):
-        profile = Profile(InputSchema(()), when=datetime(2026, 1, 1, tzinfo=UTC))
-        profile.add(Contents(len(values), {"c": values}))
-        views.append(profiles.deserialize(profile.serialize()))
-    (found,) = distributions.compare(*views)
+    (found,) = distributions.compare(view_of(reference), view_of(current))
     return found
+
+
+def view_of(values, size=None):
+    """A profile of one column `c`: numbers, or counts of words."""
+    profile = Profile(InputSchema(()), when=datetime(2026, 1, 1, tzinfo=UTC))
+    profile.add(Contents(size or len(values), {"c": values}))
+    return profiles.deserialize(profile.serialize())
 
 
 @given(COUNTS)
@@ -222,6 +225,54 @@ def test_a_column_that_turns_all_missing_is_found(reference):
 
 
 def test_a_million_categories_are_one_bin_and_stop_no_other_column(reference):
+    window = Profile(SCHEMA, when=datetime(2026, 1, 1, tzinfo=UTC))
+    columns = rows(2000, seed=1)
+    window.track(columns | {"plan": [None] * 2000}, None)
+    for part in range(10):
+        new = Counter({f"id-{part}-{k}": 1 for k in range(100_000)})
+        window.add(Contents(100_000, {"plan": new}))
+    content = window.serialize()
+    assert len(content) < 100_000, "bytes"
+    compared = distributions.compare(reference, profiles.deserialize(content))
+    verdicts = {each.column: each for each in drift.judge(compared, DriftSpec())}
+    assert [name for name, each in verdicts.items() if each.drifted] == ["plan"]
+    assert verdicts["plan"].jensen_shannon > 0.99
+    assert verdicts["plan"].moved.startswith("(other)")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_distances_of_sketched_numbers_are_those_of_the_rows(seed):
+    """Counted on the bins that the sketch of the reference gives."""
+    random = np.random.default_rng(seed)
+    sizes = random.choice([1000, 5000, 20_000, 50_000], 2)
+    shift = random.choice([0.0, 0.1, 0.3, 1.0])
+    then, now = (random.gamma(4, 15, size) for size in sizes)
+    now += shift * then.std()
+    found = numbers(then, now)
+    starts = distributions._edges(distributions._kll(view_of(then).get_columns()["c"]))
+    exact = [np.bincount(np.digitize(v, starts), minlength=len(starts) + 1) for v in (then, now)]
+    assert drift.jensen_shannon(found.reference, found.current) == pytest.approx(
+        drift.jensen_shannon(*exact), abs=0.01
+    )
+    assert drift.psi(found.reference, found.current) == pytest.approx(
+        drift.psi(*exact), rel=0.2, abs=0.01
+    )
+
+
+@pytest.mark.parametrize(("values", "size"), [(10, 1000), (5000, 20_000), (100_000, 50_000)])
+def test_frequent_words_are_counted_as_in_the_rows(values, size):
+    random = np.random.default_rng(values)
+    then, now = (
+        Counter(f"v{k}" for k in np.minimum(random.zipf(power, size), values).tolist())
+        for power in (1.3, 1.5)
+    )
+    (found,) = distributions.compare(view_of(then, size), view_of(now, size))
+    for counted, exact in ((found.reference, then), (found.current, now)):
+        known = [exact[name] for name in found.bins[:-2]]
+        assert counted == pytest.approx([*known, size - sum(known), 0], abs=size * 0.005)
+
+
+def test_categories_that_are_all_new_are_one_bin_and_stop_no_other_column(reference):
     columns = rows(2000, seed=1)
     columns["plan"] = [f"id-{k}" for k in range(2000)]
     drifted = [v.column for v in judged(reference, columns) if v.drifted]
