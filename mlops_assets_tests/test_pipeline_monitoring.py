@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ import pandas as pd
 import pytest
 
 from mlops_assets import vocabulary as names
+from mlops_assets.commands import kept
 from mlops_assets.commands.instance import STARTED_BY, STARTED_BY_TAG, open_instance
 from mlops_assets.commands.live import live_endpoint
 from mlops_assets.experiment import loader
+from mlops_assets.monitoring import comparison, drift
+from mlops_assets.monitoring.profiles import Reader
 from mlops_assets_tests.commands.project import RETRAINED, Project
 from mlops_assets_tests.contracts.sink import Product, Server, server
 from mlops_assets_tests.endpoints import until
@@ -132,6 +136,27 @@ class Watched:
             and looked >= windows
         )
 
+    def windows_like_training(self) -> int:
+        """How many windows, one after the other up to the newest, have no column that drifted."""
+        experiment = loader.load(self.project.root / "configs" / "small.yaml")
+        profile = self.project.record("small", names.SERVING_PROFILE)
+        reader = Reader(kept.store(self.project.settings))
+        windows = comparison.compare(experiment, profile, reader).windows
+        verdicts = [drift.judge(each.columns, experiment.monitoring.drift) for each in windows]
+        like = takewhile(lambda each: not any(one.drifted for one in each), reversed(verdicts))
+        return len(list(like))
+
+    def never_failed(self) -> bool:
+        """Whether no check said anything else in any of the runs so far."""
+        storage = self.instance.event_log_storage
+        found = [
+            record.evaluation
+            for key in JUDGED
+            for record in storage.get_asset_check_execution_history(key, limit=100)
+        ]
+        made = [each for each in found if isinstance(each, dg.AssetCheckEvaluation)]
+        return bool(made) and all(each.passed for each in made)
+
     def failure(self, name: str) -> Any:
         """The last evaluation of the check, when it failed."""
         found = self.judged().get(name)
@@ -178,10 +203,12 @@ class TestFromADriftToTheVersionThatKnowsIt:
     def goes_round(self, watched: Watched, caller: Caller) -> None:
         until(lambda: watched.is_green(WINDOWS), PATIENCE)
         assert watched.messages() == []
+        assert watched.windows_like_training() >= WINDOWS
+        assert watched.never_failed()
 
         people(600, OLDER, 2).to_csv(watched.project.root / "data.csv", index=False)
         caller.ages = OLDER
-        drift = until(lambda: watched.failure(names.HAS_NOT_DRIFTED), PATIENCE)
+        found = until(lambda: watched.failure(names.HAS_NOT_DRIFTED), PATIENCE)
         until(lambda: caller.versions == ["1", "2"], PATIENCE)
         until(lambda: len(watched.messages()) > 1, PATIENCE)
 
@@ -192,7 +219,7 @@ class TestFromADriftToTheVersionThatKnowsIt:
         assert by_hand.tags[STARTED_BY_TAG] == STARTED_BY
         assert by_drift.tags["dagster/sensor_name"] == names.RETRAINING_SENSOR
 
-        columns = [row.data["column"] for row in drift.metadata["columns"].records]
+        columns = [row.data["column"] for row in found.metadata["columns"].records]
         assert columns == ["age", "spent"]
         ticket = "[small#1] small: serving_profile/has_not_drifted"
         assert watched.messages() == [f"{ticket} opened", f"{ticket} closed"]

@@ -184,6 +184,14 @@ class TestTickets:
         assert (data["cause"], data["severity"]) == ("endpoints/local/answers_probe", "critical")
         assert len(data["followers"]) == 3
 
+    def test_one_drift_is_one_ticket(self, daemon: Daemon, server: Server) -> None:
+        for check in (names.HAS_NOT_DRIFTED, names.PREDICTIONS_HAVE_NOT_DRIFTED):
+            daemon.report(PROFILE, check, passed=False)
+        daemon.tick()
+        (data,) = told(server)
+        assert data["cause"] == "serving_profile/has_not_drifted"
+        assert len(data["followers"]) == 1
+
     def test_a_daemon_that_starts_anew_tells_nothing_twice(
         self, daemon: Daemon, instance: dg.DagsterInstance, server: Server
     ) -> None:
