@@ -1,6 +1,6 @@
 """The live endpoint of each target, as an asset."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways import champions
 from mlops_assets.gateways.data_store import DataStore, DataStoreError
+from mlops_assets.gateways.decisions import Decision
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
 from mlops_assets.gateways.profile_store import PredictionStore, ProfileStore
 from mlops_assets.gateways.records import Endpoint
@@ -57,7 +58,8 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
         kinds={kind},
         description=f"The champion, live on the `{kind}` target. A new version is tried on the "
         "real server first, comes up beside the old one and takes over its traffic without a "
-        "failed request; one that is not fit leaves the old one serving.",
+        "failed request; one that is not fit leaves the old one serving. One that returns by a "
+        "rollback is asked for right answers alone.",
         code=target.fingerprint(),
         deps=[names.asset_key(experiment.name, names.REGISTERED_VERSION)],
         pool=f"deploy_{experiment.name}_{kind}",
@@ -100,15 +102,27 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
         with TemporaryDirectory() as folder:
             try:
                 found = releases.fetch(model_registry, experiment.model_name, version, Path(folder))
+                tags = model_registry.version(experiment.model_name, version).tags
                 before = target.observe(experiment.name, target_context)
+                back = _rollback(tags)
+                returns = back is not None and before is not None and before.version != version
+                if back is not None and returns:
+                    context.log.info(
+                        f"version {version} returns ({back.by}): its answers are proven, and "
+                        "then it gets all of the traffic at once"
+                    )
                 flown = preflight.fly(
                     found.folder,
                     experiment=experiment.name,
                     version=version,
-                    spec=spec.preflight,
+                    spec=spec.preflight.reported_only() if returns else spec.preflight,
                     context=target_context,
                 )
-                shadowed = _shadowed(experiment, before, found, data_store, target_context)
+                shadowed = (
+                    None
+                    if returns
+                    else _shadowed(experiment, before, found, data_store, target_context)
+                )
             except REFUSALS as error:
                 raise dg.Failure(f"{experiment.name} on {kind}: {error}") from error
             seen = reports.preflight_of(flown, shadowed)
@@ -143,13 +157,19 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
                     context=target_context,
                     run=context.run.run_id,
                     tell=context.log.info,
+                    returns=returns,
                 )
             except REFUSALS as error:
                 raise dg.Failure(f"{experiment.name} on {kind}: {error}") from error
-        tags = model_registry.version(experiment.model_name, version).tags
+        asked = config.reason or names.reason_of(context.run.tags)
+        earlier = _reported(context, key)
+        told = history.told(kind, earlier)
+        # Also where the run before brought it back and could not say so.
+        if back is not None and told and told[-1].version != version:
+            asked = back.reason
         said = {
             **_metadata(outcome),
-            "reason": config.reason or names.reason_of(context.run.tags),
+            "reason": asked,
             "decided": tags.get("mlops.decided_by") or "the gates",
             **Origin.of(tags).known(),
         }
@@ -160,7 +180,7 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
                 "registry": dg.MetadataValue.url(
                     model_registry.version_url(experiment.model_name, version)
                 ),
-                "history": dg.MetadataValue.md(_history(context, key, kind, said)),
+                "history": dg.MetadataValue.md(_history(kind, earlier, said, context.run.run_id)),
             },
             tags={names.VERSION_TAG: str(version)},
         )
@@ -168,17 +188,18 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
     return endpoint
 
 
-def _history(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, kind: str, said: dict[str, Any]
-) -> str:
+def _reported(context: dg.AssetExecutionContext, key: dg.AssetKey) -> list[history.Reported]:
+    """What earlier deployments said of the endpoint, oldest first."""
+    records = context.instance.fetch_materializations(key, limit=history.KEPT).records
+    return [history.reported(record) for record in reversed(records)]
+
+
+def _history(kind: str, earlier: list[history.Reported], said: dict[str, Any], run_id: str) -> str:
     """The newest deployments of the endpoint, the one that is being reported among them."""
     now = datetime.now(UTC)
-    at = now.isoformat(timespec="seconds")
-    records = context.instance.fetch_materializations(key, limit=history.KEPT).records
-    before = map(history.reported, reversed(records))
     plain = {name: value for name, value in said.items() if name != "url"}
-    newest = history.Reported(plain, context.run.run_id, at)
-    return history.page(history.told(kind, [*before, newest]), now)
+    newest = history.Reported(plain, run_id, now.isoformat(timespec="seconds"))
+    return history.page(history.told(kind, [*earlier, newest]), now)
 
 
 def _recording(experiment: Experiment, store: DataStore, version: int, kind: str) -> Recording:
@@ -187,6 +208,13 @@ def _recording(experiment: Experiment, store: DataStore, version: int, kind: str
         profiles_url=ProfileStore(store).url_for(experiment.name, version, kind),
         log_url=PredictionStore(store).url_for(experiment.name, version, kind),
     )
+
+
+def _rollback(tags: Mapping[str, str]) -> Decision | None:
+    """The rollback that made the version with these tags the champion; None when something else
+    did. It stands in the registry, so whoever deploys the version finds it."""
+    decision = Decision.of(tags)
+    return decision if decision is not None and decision.is_rollback else None
 
 
 def _shadowed(

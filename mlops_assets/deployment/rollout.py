@@ -5,8 +5,9 @@
          +------------+-> rolling_back -> rolled_back
 
 Each step is written down before it is taken, and may be taken again. A rollout that was killed is
-finished by the next one of the same version, and cleaned up by one of another. Knows targets by
-their contract alone, and nothing of Dagster.
+finished by the next one of the same version, and cleaned up by one of another. A version that
+returns by a rollback is shifted to at once: nothing is learnt from the version it leaves. Knows
+targets by their contract alone, and nothing of Dagster.
 """
 
 import json
@@ -68,6 +69,7 @@ def roll_out(
     context: TargetContext,
     run: str,
     tell: Callable[[str], None],
+    returns: bool = False,
 ) -> Outcome:
     """Bring a release to the traffic, or leave the traffic where it is.
 
@@ -80,6 +82,9 @@ def roll_out(
         context: for the target.
         run: who asks, for the journal.
         tell: progress, in sentences.
+        returns: whether it returns by a rollback. It then gets all of the traffic as soon as it
+            answers right, without steps, and is held up by nothing that comes of the version it
+            leaves.
 
     Raises:
         RolloutError: the version was refused and removed; what served before serves.
@@ -88,6 +93,8 @@ def roll_out(
     """
     # As the journal gives it back.
     manifest = json.loads(json.dumps(target.render(release, context)))
+    if returns:
+        target, spec = target.unguarded(), spec.model_copy(update={"steps": ()})
     rollout = _Rollout(target, spec, journal, context, tell)
     begun = rollout.resume(manifest)
     if begun is None and (live := target.serves(manifest, context)) is not None:

@@ -29,6 +29,10 @@ class PreflightSpec(Spec):
     max_memory_mb: float | None = Field(default=None, gt=0)
     """Megabytes its process may hold after them. None: reported only."""
 
+    def reported_only(self) -> Self:
+        """The same without budgets."""
+        return self.model_copy(update={"max_latency_ms": None, "max_memory_mb": None})
+
 
 class ShadowSpec(Spec):
     """What a version must say of the rows that the live version has answered, before it is

@@ -21,7 +21,7 @@ COMPARED_WITH = "mlops.compared_with"
 FROZEN_UNTIL = "mlops.frozen_until"
 """On a version that becomes the champion after a freeze."""
 ROLLED_BACK = "mlops.rolled_back"
-"""On a version that another one replaced by `mlops rollback`."""
+"""On a version that another one replaced by `mlops rollback`, until it is promoted anew."""
 MOVED_BY_HAND = "mlops.moved_by_hand"
 """On a version that got the alias around the policy: when, and what was done about it."""
 
@@ -35,6 +35,8 @@ ANSWER = "mlops.approval"
 """What became of such a request."""
 
 THE_GATES = "the gates"
+_BACK_BY = "rollback by "
+"""How the author of a rollback begins."""
 BY_HAND = "whoever moved the alias in MLflow"
 LONGEST = 1000
 """Characters of a tag; MLflow takes 5,000."""
@@ -62,6 +64,23 @@ class Decision:
             RUN: self.run_id,
             OUTCOME: self.outcome,
         }
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether the version returns by `mlops rollback`, as long as nothing else is decided."""
+        return self.outcome == "promoted" and self.by.startswith(_BACK_BY)
+
+    @classmethod
+    def rolled_back(cls, user: str, reason: str, at: str) -> "Decision":
+        """That a version is to serve again.
+
+        Args:
+            user: who says so.
+            reason: why; empty when nobody said.
+            at: ISO 8601, UTC.
+        """
+        why = f": {reason}" if reason else ""
+        return cls("promoted", f"rollback{why}", f"{_BACK_BY}{user}{why}", at, "")
 
     @classmethod
     def of(cls, tags: Mapping[str, str]) -> "Decision | None":

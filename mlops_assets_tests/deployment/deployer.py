@@ -54,7 +54,13 @@ class Deployer(ABC):
         return self.roll_out(self.release(built, version), built, spec, **settings)
 
     def roll_out(
-        self, release: Release, built: Built, spec: RolloutSpec | None = None, **settings: Any
+        self,
+        release: Release,
+        built: Built,
+        spec: RolloutSpec | None = None,
+        *,
+        returns: bool = False,
+        **settings: Any,
     ) -> Outcome:
         return roll_out(
             self.target(**settings),
@@ -65,6 +71,7 @@ class Deployer(ABC):
             context=self.context,
             run="test",
             tell=self.tell,
+            returns=returns,
         )
 
     def tell(self, line: str) -> None:

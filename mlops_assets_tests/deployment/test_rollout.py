@@ -40,7 +40,14 @@ class Site:
             sleep=self.world.clock.sleep,
         )
 
-    def deploy(self, version: int, spec: RolloutSpec = STEPS, run: str = "a-run") -> Outcome:
+    def deploy(
+        self,
+        version: int,
+        spec: RolloutSpec = STEPS,
+        run: str = "a-run",
+        *,
+        returns: bool = False,
+    ) -> Outcome:
         release = Release("churn", version, f"digest-{version}", "", Recording("", 3600))
         return roll_out(
             self.target,
@@ -51,6 +58,7 @@ class Site:
             context=self.context,
             run=run,
             tell=self.told.append,
+            returns=returns,
         )
 
     def is_served_by(self, version: int) -> bool:
@@ -150,6 +158,78 @@ def test_a_version_that_tells_nothing_any_more_is_rolled_back_for_that(site: Sit
     site.world.silent.add(2)
     with pytest.raises(RolloutError, match=r"after 600 s .*version 2 tells nothing: none of it is"):
         site.deploy(2)
+    assert site.is_served_by(1)
+
+
+@pytest.mark.parametrize(
+    ("rates", "requests_per_s", "words"),
+    [
+        ({"Yes": 0.9}, 20.0, "label=Yes in 30"),
+        ({"Yes": 0.3}, 0.0, "0 of 100 requests so far"),
+        ({"errors": 1.0}, 20.0, ""),
+    ],
+    ids=["it drifted", "its callers are gone", "it fails"],
+)
+def test_a_version_that_returns_is_not_judged_beside_the_one_it_leaves(
+    site: Site, rates: dict[str, float], requests_per_s: float, words: str
+) -> None:
+    site.deploy(1)
+    site.deploy(2)
+    site.world.rates[2], site.world.requests_per_s = rates, requests_per_s
+    began, seen = site.world.clock.at, len(site.world.calls)
+    if words:
+        with pytest.raises(RolloutError, match=rf"version 1 was rolled back: .*{words}.* still"):
+            site.deploy(1)
+        began, seen = site.world.clock.at, len(site.world.calls)
+    outcome = site.deploy(1, returns=True)
+    assert (outcome.endpoint.version, outcome.endpoint.previous_version) == (1, 2)
+    assert (outcome.changed, outcome.steps) == (True, ())
+    assert site.world.calls[seen:] == ["apply", "ask", "shift 1", "ask", "settle"]
+    assert site.world.clock.at == began, "it baked"
+    assert site.is_served_by(1)
+
+
+def test_a_version_that_returns_and_answers_wrong_never_sees_traffic(site: Site) -> None:
+    site.deploy(1)
+    site.deploy(2)
+    site.world.wrong.add(1)
+    with pytest.raises(RolloutError, match=r"does not answer its golden requests.*Version 2 still"):
+        site.deploy(1, returns=True)
+    assert site.is_served_by(2)
+
+
+@pytest.mark.parametrize("how", ["killed", "killed_after"])
+def test_a_version_that_returns_goes_on_wherever_it_was_killed(
+    tmp_path: Path, built: Built, how: str
+) -> None:
+    for position in range(1, 6):
+        site = Site(tmp_path / f"{position}", built)
+        site.deploy(1)
+        site.deploy(2)
+        site.world.rates[2] = {"errors": 1.0}
+        began = site.world.clock.at
+        site.world.fault = (len(site.world.calls) + position, how)
+        with pytest.raises(KilledError):
+            site.deploy(1, returns=True)
+        assert_somebody_answers(site, position)
+        site.world.fault = None
+        assert site.deploy(1, run="another-run", returns=True).steps == ()
+        assert site.is_served_by(1), position
+        assert site.world.clock.at == began, position
+
+
+def test_a_return_ends_the_steps_that_its_version_had_begun(site: Site) -> None:
+    """Somebody moved the alias by hand first, and its rollout was killed at its first step."""
+    site.deploy(1)
+    site.deploy(2)
+    site.world.fault = (len(site.world.calls) + 5, "killed")
+    with pytest.raises(KilledError):
+        site.deploy(1)
+    assert site.journal.read().share == 0.1
+    site.world.fault = None
+    seen = len(site.world.calls)
+    assert site.deploy(1, returns=True).steps == ()
+    assert "measure" not in site.world.calls[seen:]
     assert site.is_served_by(1)
 
 

@@ -295,6 +295,29 @@ def test_an_alarm_makes_aws_take_the_traffic_back(
     assert light.is_served_by(1)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"canary_percent": 25, "instances": 2}, {"serverless": {}}],
+    ids=["variants", "canary", "all"],
+)
+def test_the_alarm_of_the_version_that_is_left_holds_no_rollback_up(
+    light: Site, one: Built, two: Built, settings: dict[str, Any]
+) -> None:
+    light.alarm("OK")
+    settings = {**settings, "alarms": ("errors",), "bake_s": 2}
+    light.deploy(one, 1, **settings)
+    light.deploy(two, 2, **settings)
+    light.alarm("ALARM")
+    with pytest.raises(RolloutError, match=r"Version 2 still serves"):
+        light.deploy(one, 1, **settings)
+    release, context = light.release(one, 1), light.context
+    returned = light.roll_out(release, one, returns=True, **settings)
+    assert returned.endpoint.version == 1
+    assert light.is_served_by(1)
+    target = light.target(**settings)
+    assert target.serves(target.render(release, context), context) is not None, "as any other"
+
+
 def test_a_first_version_that_does_not_start_leaves_nothing(light: Site, one: Built) -> None:
     light.peer.program = lambda _: (["false"], {})
     with pytest.raises(RolloutError, match=r"ping health check.*Nothing serves"):

@@ -33,16 +33,24 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Built, Built]:
     return first, second
 
 
-def logged(built: Built, store: DataStore, *, rows: int = 300, when: datetime = NOW) -> None:
+def logged(
+    built: Built,
+    store: DataStore,
+    *,
+    rows: int = 300,
+    when: datetime = NOW,
+    version: int = 1,
+    target: str = "local",
+) -> None:
     """What an endpoint that serves this bundle writes of its traffic."""
     columns = make_columns(rows, seed=5)
     scores = Scorer.open(built.folder).score(columns)
-    log = PredictionLog(built.manifest, version="1", sample=1.0, columns=None)
+    log = PredictionLog(built.manifest, version=str(version), sample=1.0, columns=None)
     log.add(
         when.replace(minute=0), Answered(columns, scores, when.timestamp(), f"r-{when:%H%M}", [])
     )
     for window, requests in log.take().items():
-        folder = f"churn/predictions/1/local/{window.strftime(STAMP)}"
+        folder = f"churn/predictions/{version}/{target}/{window.strftime(STAMP)}"
         store.write_bytes(f"{folder}/a.parquet", log.encode(requests))
 
 

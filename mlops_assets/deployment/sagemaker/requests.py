@@ -7,7 +7,7 @@ once: the configuration that an endpoint has says which version is stable.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -194,12 +194,11 @@ def config(manifest: Manifest, name: str, variants: list[Json], record: Record) 
     return request
 
 
-def guarded(manifest: Manifest) -> Json | None:
+def guarded(percent: int | None, alarms: Sequence[str], bake_s: int) -> Json | None:
     """DeploymentConfig where AWS itself moves the traffic; None for its usual one."""
-    percent, alarms = manifest["canary_percent"], manifest["alarms"]
     if percent is None and not alarms:
         return None
-    routing: Json = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": manifest["bake_s"]}
+    routing: Json = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": bake_s}
     if percent is not None:
         size = {"Type": "CAPACITY_PERCENT", "Value": percent}
         routing = {**routing, "Type": "CANARY", "CanarySize": size}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -103,6 +103,11 @@ class Target(Spec):
         Raises:
             TargetError: the settings cannot serve this release; nothing was touched.
         """
+
+    def unguarded(self) -> Self:
+        """The same target for a version that returns by a rollback: the platform does not hold it
+        up for how the endpoint did until then, and waits for nothing. Renders other manifests."""
+        return self
 
     @abstractmethod
     def apply(self, manifest: Manifest, bundle: Path, context: TargetContext) -> None:

@@ -118,6 +118,12 @@ class SageMaker(Target):
             )
         return manifest
 
+    def unguarded(self) -> Self:
+        # What an update with alarms has begun may still be waited for.
+        patience = self.startup_timeout_s + 2 * self.bake_s
+        changed = {"alarms": (), "bake_s": 0, "startup_timeout_s": patience}
+        return self.model_copy(update=changed)
+
     def apply(self, manifest: Manifest, bundle: Path, context: TargetContext) -> None:
         """Beside the stable version without traffic; where AWS moves the traffic itself, on an
         endpoint of its own."""
@@ -165,7 +171,7 @@ class SageMaker(Target):
                 self._weigh(there, wanted.weights(share), context, bakes=share == 1)
                 return share
             if share > 0:
-                guard = requests.guarded(manifest)
+                guard = requests.guarded(self.canary_percent, self.alarms, self.bake_s)
                 same = list(there.shares) == [requests.ALONE]  # AWS guards no other update
                 there.account.move(there.name, wanted.alone, guard if same else None)
             else:
