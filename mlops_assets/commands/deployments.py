@@ -52,7 +52,7 @@ def live_during(
     )
 
 
-def before(deployments: tuple[Deployment, ...], version: int | None) -> int | None:
-    """The version that was live last before this one, on any target; None when there is none."""
-    others = [one.version for one in deployments if one.version != version]
-    return others[-1] if others else None
+def before(deployments: tuple[Deployment, ...], version: int | None) -> tuple[int, ...]:
+    """The versions that were live before this one, on any target, the last one first."""
+    others = [one.version for one in reversed(deployments) if one.version != version]
+    return tuple(dict.fromkeys(others))

@@ -8,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from mlops_assets.experiment.model import Experiment
+    from mlops_assets.gateways.decisions import Decision
     from mlops_assets.gateways.model_registry import ModelRegistry
     from mlops_assets.settings import Settings
 
@@ -30,8 +31,10 @@ def rollback(
 ) -> None:
     """Bring EXPERIMENT back to the version that was live before, on every target.
 
-    The alias `champion` moves back, and the version is deployed as any other: proven first, beside
-    the one that serves. May be repeated; what is live already is left alone.
+    The alias `champion` moves back. The version must give the answers of its golden requests, and
+    then has all of the traffic at once: it is not compared with the one that it replaces, which may
+    be broken. What was rolled back before is passed over. May be repeated: the same version is gone
+    on with, and what is live already is left alone.
     """
     from mlops_assets import settings
     from mlops_assets.commands.choice import choose
@@ -44,44 +47,32 @@ def rollback(
         raise click.ClickException(trouble or f"{chosen.name}: nothing was ever registered")
     champion, to = _versions(current, chosen, registry, version)
     words = f"{chosen.name}: version {to} instead of version {champion or 'none'}"
+    if to == champion:
+        words = f"{chosen.name}: version {to} is the champion already; --to names another"
     if dry_run:
         now = _live(current, chosen)
         plan = {"experiment": chosen.name, "champion": champion, "to": to, "live": dict(now)}
         lines = [words, *(f"  {kind}: {said}" for kind, said in now), "Nothing was changed."]
         click.echo(json.dumps(plan, indent=2) if as_json else "\n".join(lines))
         return
-    trouble = _decide(current, chosen, registry, champion, to, reason)
+    decision, trouble = _decide(current, chosen, registry, champion, to, reason)
     if not as_json:
         click.echo("\n".join([words, *filter(None, [trouble])]))
-    _deploy(current, chosen, f"rollback: {reason}" if reason else "rollback", verbose, as_json)
+    _deploy(current, chosen, decision.reason, verbose, as_json)
 
 
 def _versions(
     settings: "Settings", experiment: "Experiment", registry: "ModelRegistry", asked: int | None
 ) -> tuple[int | None, int]:
     """The champion, and the version to go back to."""
-    from mlops_assets.commands import deployments
-    from mlops_assets.commands.instance import existing_instance
     from mlops_assets.gateways.decisions import Decision
     from mlops_assets.gateways.model_registry import CHAMPION, RegistryError
 
+    model = experiment.model_name
     try:
-        champion = registry.aliases(experiment.model_name).get(CHAMPION)
-    except RegistryError as error:
-        raise click.ClickException(str(error)) from error
-    to = asked
-    if to is None:
-        instance = existing_instance(settings)
-        if instance is not None:
-            with instance:
-                to = deployments.before(deployments.history(instance, experiment), champion)
-        if to is None:
-            raise click.ClickException(
-                f"{experiment.name}: no other version was live before version {champion}; name "
-                "one with --to"
-            )
-    try:
-        tags = registry.version(experiment.model_name, to).tags
+        champion = registry.aliases(model).get(CHAMPION)
+        to = asked or _chosen(settings, experiment, registry, champion)
+        tags = registry.version(model, to).tags
     except RegistryError as error:
         raise click.ClickException(str(error)) from error
     decision = Decision.of(tags)
@@ -93,6 +84,41 @@ def _versions(
     if "mlops.bundle_uri" not in tags:
         raise click.ClickException(f"version {to} of {experiment.name} has no serving bundle")
     return champion, to
+
+
+def _chosen(
+    settings: "Settings",
+    experiment: "Experiment",
+    registry: "ModelRegistry",
+    champion: int | None,
+) -> int:
+    """The champion itself, when it is one by a rollback: the command is repeated. Else the last one
+    that was live before it, is still registered, and was not rolled back."""
+    from mlops_assets.commands import deployments
+    from mlops_assets.commands.instance import existing_instance
+    from mlops_assets.gateways.decisions import ROLLED_BACK, Decision
+    from mlops_assets.gateways.model_registry import AbsentError
+
+    model = experiment.model_name
+    if champion is not None:
+        decision = Decision.of(registry.version(model, champion).tags)
+        if decision is not None and decision.is_rollback:
+            return champion
+    instance = existing_instance(settings)
+    if instance is not None:
+        with instance:
+            history = deployments.history(instance, experiment)
+        for number in deployments.before(history, champion):
+            try:
+                tags = registry.version(model, number).tags
+            except AbsentError:
+                continue
+            if ROLLED_BACK not in tags:
+                return number
+    raise click.ClickException(
+        f"{experiment.name}: no other version was live before version {champion} that was not "
+        "rolled back, and is registered; name one with --to"
+    )
 
 
 def _live(settings: "Settings", experiment: "Experiment") -> list[tuple[str, str]]:
@@ -113,22 +139,24 @@ def _decide(
     champion: int | None,
     to: int,
     reason: str,
-) -> str:
-    """Make the version champion, as the decision of a person; empty, or what could not be written
-    down. No gate and no freeze holds it up: it was the champion before."""
+) -> tuple["Decision", str]:
+    """Make the version champion, as the decision of a person; empty beside it, or what could not be
+    written down. No gate and no freeze holds it up: it was the champion before."""
     from mlops_assets.gateways.decisions import ROLLED_BACK, Decision
     from mlops_assets.registry import answers
 
     model, now = experiment.model_name, datetime.now(UTC)
-    who = f"rollback by {settings.user}" + (f": {reason}" if reason else "")
-    if champion not in (None, to):
-        registry.tag_version(model, champion, {ROLLED_BACK: f"to version {to}, {who}"})
     desk = answers.Desk(registry, now, settings.dagster_url)
     version = registry.version(model, to)
-    at = now.isoformat(timespec="seconds")
-    decision = Decision("promoted", reason or "rolled back to it", who, at, "")
+    decision = Decision.of(version.tags)
+    repeated = to == champion and decision is not None and decision.is_rollback and not reason
+    if decision is None or not repeated:
+        at = now.isoformat(timespec="seconds")
+        decision = Decision.rolled_back(settings.user, reason, at)
+    if champion not in (None, to):
+        registry.tag_version(model, champion, {ROLLED_BACK: f"to version {to}, {decision.by}"})
     answers.decide(desk, version, decision, {})
-    return answers.note(desk, experiment, version)
+    return decision, answers.note(desk, experiment, version)
 
 
 def _deploy(

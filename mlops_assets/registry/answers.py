@@ -97,13 +97,16 @@ def standing(desk: Desk, experiment: Experiment, version: RegistryVersion) -> St
 def decide(
     desk: Desk, version: RegistryVersion, decision: Decision, beside: Mapping[str, str]
 ) -> None:
-    """Carry out a decision: its tags and those beside it, then the alias, then what asked for it is
-    removed. Whatever ends it in between, the same again goes on."""
+    """Carry out a decision: its tags and those beside it, then the alias, then what asked for it or
+    is outdated by it is removed. Whatever ends it in between, the same again goes on."""
     name, number = version.name, version.version
     desk.registry.tag_version(name, number, {**beside, **decision.tags()})
     if decision.outcome == "promoted":
         champions.crown(desk.registry, name, number, now=desk.now)
-    desk.registry.untag_version(name, number, {FROZEN_UNTIL, OVERRIDDEN} - beside.keys())
+    past = {FROZEN_UNTIL, OVERRIDDEN}
+    if decision.outcome == "promoted" and ROLLED_BACK in version.tags:
+        past.add(ROLLED_BACK)
+    desk.registry.untag_version(name, number, past - beside.keys())
 
 
 def promote(

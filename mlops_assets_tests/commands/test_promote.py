@@ -4,10 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
 
+from mlops_assets import vocabulary as names
 from mlops_assets.cli import cli
+from mlops_assets.commands.instance import open_instance
 from mlops_assets.gateways.decisions import OVERRIDDEN, ROLLED_BACK
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets_tests.commands.project import CHURN, Project
@@ -140,3 +143,82 @@ def test_a_rollback_is_a_decision_of_a_person_and_no_move_by_hand(world: World, 
     assert world.tags(champion)[ROLLED_BACK].startswith("to version 1, rollback by ann")
     look = world.look()
     assert (look.moves, look.champions) == ({}, {"churn": before})
+
+
+def lived(project: Project, *versions: int) -> None:
+    """What the endpoint served, oldest first, as its materializations tell."""
+    key = names.endpoint_key("churn", "local")
+    with open_instance(project.settings) as instance:
+        for number in versions:
+            said = {"state": "live", "version": number}
+            instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=said))
+
+
+def planned(mlops: Run) -> tuple[int, int]:
+    """The champion, and the version that a rollback would go back to."""
+    plan = json.loads(mlops("rollback", "churn", "--dry-run", "--json").output)
+    return plan["champion"], plan["to"]
+
+
+def test_a_rollback_that_is_repeated_goes_on_with_the_same_version(
+    world: World, project: Project, mlops: Run
+) -> None:
+    """Each deployment fails here, for want of bundles: as when a command has to be repeated."""
+    for _ in range(3):
+        world.crowned()
+    lived(project, 1, 2, 3)
+    assert planned(mlops) == (3, 2)
+    said = mlops("rollback", "churn", "--reason", "too many alarms")
+    assert said.exit_code == 1
+    assert "churn: version 2 instead of version 3" in said.output
+    assert world.alias == 2
+    first = world.tags(2)
+    assert planned(mlops) == (2, 2)
+    again = mlops("rollback", "churn", user="bob")
+    assert "churn: version 2 is the champion already; --to names another" in again.output
+    assert (world.alias, world.by_decision) == (2, 2)
+    assert world.tags(2) == first, "the reason stays, and nobody else's name comes to it"
+    assert world.tags(3)[ROLLED_BACK].startswith("to version 2, rollback by ann")
+    lived(project, 2)
+    assert planned(mlops) == (2, 2), "nor when it succeeded"
+    mlops("rollback", "churn", "--to", "1", "--reason", "that one is bad, too")
+    assert world.alias == 1
+    assert ROLLED_BACK in world.tags(2)
+
+
+def test_a_rollback_passes_over_what_was_rolled_back_or_deleted(
+    world: World, project: Project, mlops: Run
+) -> None:
+    for _ in range(4):
+        world.crowned()
+    lived(project, 1, 2, 3, 2, 4)
+    world.registry.tag_version("churn", 3, {ROLLED_BACK: "to version 2, rollback by ann"})
+    assert planned(mlops) == (4, 2)
+    lived(project, 3, 4)
+    assert planned(mlops) == (4, 2), "by hand it came back for a while"
+    world.registry.client.delete_model_version("churn", "2")
+    assert planned(mlops) == (4, 1)
+    world.registry.tag_version("churn", 1, {ROLLED_BACK: "to version 0"})
+    said = mlops("rollback", "churn")
+    assert said.exit_code == 1
+    assert "no other version was live before version 4 that was not rolled back" in said.output
+    assert "name one with --to" in said.output
+    assert world.alias == 4
+
+
+def test_what_is_brought_back_or_approved_anew_is_good_again(
+    world: World, project: Project, mlops: Run
+) -> None:
+    for _ in range(2):
+        world.crowned()
+    lived(project, 1, 2)
+    mlops("rollback", "churn")
+    assert ROLLED_BACK in world.tags(2)
+    mlops("rollback", "churn", "--to", "2", "--reason", "it was the network")
+    assert world.alias == 2
+    assert ROLLED_BACK not in world.tags(2)
+    assert ROLLED_BACK in world.tags(1)
+    said = mlops("promote", "churn", "1", "--reason", "looked at it again", "--force")
+    assert said.exit_code == 0, said.output
+    assert ROLLED_BACK not in world.tags(1)
+    assert not world.decision(1).is_rollback

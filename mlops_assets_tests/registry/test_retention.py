@@ -56,8 +56,9 @@ def test_what_is_live_aliased_or_to_be_rolled_back_to_always_stays(past, policy)
     found = kept(judge(versions, usage, policy, NOW))
     assert {*usage.aliases.values(), *usage.endpoints} & there <= found
     others = [v for v in usage.deployed if v in there and v != usage.aliases.get(CHAMPION)]
-    assert set(others[-1:]) <= found, "what `mlops rollback` takes"
+    assert set(others[-1:]) <= found, "what was live before the champion"
     bad = {one.number for one in versions if one.rolled_back}
+    assert set([v for v in others if v not in bad][-1:]) <= found, "what `mlops rollback` takes"
     good = [v for v in others if v not in bad and v != usage.deployed[-1]]
     assert set(good[-1:]) <= found, "the last good one before what serves"
     assert {one.number for one in versions if not one.ours} <= found
