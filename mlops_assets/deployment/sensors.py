@@ -61,6 +61,7 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
         under_way = names.deploying(context.instance)
         for experiment, target in turn:
             name = f"{experiment.name}/{kind_of(type(target))}"
+            key = names.endpoint_key(experiment.name, kind_of(type(target)))
             deploying = experiment.name in under_way
             verdict = judge(
                 experiment,
@@ -69,7 +70,7 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
                 registry=model_registry,
                 store=data_store,
                 context=target_context,
-                storage=context.instance.daemon_cursor_storage,
+                stopped_at=names.stopped_at(context.instance, key),
             )
             if not verdict.passed:
                 failing.append(f"{name}: {verdict.reason}")

@@ -247,8 +247,10 @@ def _said(records: list[dg.EventLogRecord | None]) -> Live:
         if record is None or record.asset_materialization is None:
             return NOTHING
         said = {k: v.value for k, v in record.asset_materialization.metadata.items()}
-        # People can report a materialization in the UI, without any metadata.
-        if said.get("state") != "live" or "version" not in said:
+        # People can report a materialization in the UI, without any metadata. What somebody stopped
+        # is to be deployed for another champion alone.
+        known = said.get("state") == "live" or names.STOPPED_BY in said
+        if not known or "version" not in said:
             return NOTHING
         versions[record.storage_id] = int(str(said["version"]))
     newest = max(versions)

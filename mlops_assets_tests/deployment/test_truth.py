@@ -1,9 +1,8 @@
 """Whether an endpoint serves the champion: the judge, and the sensor that asks again and again."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from mlops_assets.deployment import sensors
 from mlops_assets.deployment.journal import Journal, Progress
 from mlops_assets.deployment.targets.base import TargetContext
 from mlops_assets.deployment.truth import serves_the_champion
-from mlops_assets.gateways import champions, stopped
+from mlops_assets.gateways import champions
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
 from mlops_assets.gateways.records import Endpoint
@@ -181,12 +180,43 @@ def test_what_was_stopped_by_hand_is_not_repaired_and_what_is_silent_otherwise_i
         place.retire()
         (request,) = daemon.tick().run_requests
         assert "the endpoint is stopped" in str(request.run_config)
-        stopped.mark(instance.daemon_cursor_storage, "churn", "local", time.time())
+        report_stopped(instance)
         said = daemon.tick()
         assert said.run_requests == []
         (event,) = said.asset_events
         assert event.passed
         assert "it was stopped by `mlops stop`" in event.description
+    finally:
+        place.clear()
+
+
+def report_stopped(instance: dg.DagsterInstance) -> None:
+    """As `mlops stop` does."""
+    key, said = names.endpoint_key("churn", "local"), {names.STOPPED_BY: "ada"}
+    instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=said))
+
+
+def test_a_rollout_that_was_begun_before_somebody_stopped_the_endpoint_is_over(
+    tmp_path: Path, model_registry: ModelRegistry, instance: dg.DagsterInstance, one: Built
+) -> None:
+    place = Place(tmp_path)
+    model_registry.register("churn", source="runs:/r/model", run_id="", tags={})
+    model_registry.set_alias("churn", CHAMPION, 1)
+    daemon = Daemon(tmp_path, model_registry)
+    daemon.instance, daemon.resources["target_context"] = instance, place.context
+    try:
+        place.deploy(one, 1)
+        journal = Journal(daemon.store, "churn", "local")
+        journal.write(BEGUN)
+        place.retire()
+        report_stopped(instance)
+        said = daemon.tick()
+        assert said.run_requests == []
+        assert "it was stopped by `mlops stop`" in said.asset_events[0].description
+        later = datetime.now(UTC) + timedelta(seconds=1)
+        journal.write(replace(BEGUN, began=later.isoformat()))
+        (request,) = daemon.tick().run_requests
+        assert "was left unfinished" in str(request.run_config)
     finally:
         place.clear()
 
