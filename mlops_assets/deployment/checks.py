@@ -71,7 +71,7 @@ def judge(
         )
         return judged(deploying=True) if starting else verdict
     except (TargetError, RegistryError, DataStoreError) as error:
-        return truth.Verdict(False, f"it cannot be found out: {error}")
+        return truth.unknown(error)
 
 
 def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:

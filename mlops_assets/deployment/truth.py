@@ -18,6 +18,11 @@ class Verdict:
     """A rollout was begun, and nobody is there who ends it."""
 
 
+def unknown(reason: object) -> Verdict:
+    """Of an endpoint that cannot be judged."""
+    return Verdict(False, f"it cannot be found out: {reason}")
+
+
 def serves_the_champion(
     endpoint: Endpoint | None,
     *,

@@ -1,6 +1,10 @@
 """Whether an endpoint serves the champion: the judge, and the sensor that asks again and again."""
 
-from collections.abc import Iterator
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +14,7 @@ import dagster as dg
 import pytest
 
 from mlops_assets import vocabulary as names
-from mlops_assets.deployment import sensors
+from mlops_assets.deployment import at_once, sensors
 from mlops_assets.deployment.journal import Journal, Progress
 from mlops_assets.deployment.targets.base import TargetContext
 from mlops_assets.deployment.truth import serves_the_champion
@@ -63,8 +67,16 @@ def test_the_verdict_says_what_is_and_what_should_be(
 class Daemon:
     """Ticks the sensor as Dagster's daemon does."""
 
-    def __init__(self, root: Path, registry: ModelRegistry, *, repair: bool = False) -> None:
-        deployment = {"targets": [{"kind": "local"}], "repair": repair}
+    def __init__(
+        self,
+        root: Path,
+        registry: ModelRegistry,
+        *,
+        repair: bool = False,
+        targets: Sequence[dict[str, Any]] = ({"kind": "local"},),
+        variables: Mapping[str, str] = {},
+    ) -> None:
+        deployment = {"targets": [*targets], "repair": repair}
         self.experiment = make_experiment(deployment=deployment)
         self.clock = Clock(datetime(2026, 5, 3, tzinfo=UTC))
         self.store = DataStore(str(root / "data"), {})
@@ -74,7 +86,7 @@ class Daemon:
         self._context = TargetContext(
             state=root / "endpoints",
             environment={},
-            variables={},
+            variables=variables,
             now=self.clock.now,
             sleep=self.clock.sleep,
         )
@@ -91,7 +103,7 @@ class Daemon:
         }
         self.definitions = dg.Definitions.merge(
             dg.Definitions(assets=[deployed], jobs=[job], resources=self.resources),
-            sensors.build([self.experiment], [job]),
+            sensors.build([self.experiment], [job], patience=1.0),
         )
 
     def tick(self) -> Any:
@@ -243,3 +255,50 @@ def test_stores_that_do_not_answer_are_said_and_end_no_tick(daemon: Daemon, tmp_
     data = daemon.tick()
     assert data.run_requests == []
     assert "it cannot be found out: " in data.asset_events[0].description
+
+
+def test_a_cluster_that_is_silent_keeps_nobody_else_from_being_judged(
+    tmp_path: Path, model_registry: ModelRegistry, instance: dg.DagsterInstance
+) -> None:
+    """It takes connections, and never answers: a call to it costs two minutes and a half."""
+    model_registry.register("churn", source="runs:/r/model", run_id="", tags={})
+    model_registry.set_alias("churn", CHAMPION, 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        cluster = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        kubeconfig = tmp_path / "kubeconfig"
+        kubeconfig.write_text(json.dumps(config_of(cluster)))
+        daemon = Daemon(
+            tmp_path,
+            model_registry,
+            targets=[{"kind": "kubernetes", "image": "serving:1"}, {"kind": "local"}],
+            variables={"KUBECONFIG": str(kubeconfig)},
+        )
+        daemon.instance = instance
+        began = time.monotonic()
+        said = {event.asset_key.path[-1]: event for event in daemon.tick().asset_events}
+        assert time.monotonic() - began < 10
+        assert not said["kubernetes"].passed
+        assert said["kubernetes"].description == (
+            "it cannot be found out: nothing was heard of it for 1 s"
+        )
+        assert said["local"].description.startswith("nothing was ever deployed")
+        assert json.loads(daemon.cursor or "")["told"].keys() == {"churn/kubernetes", "churn/local"}
+        asking = [thread for thread in threading.enumerate() if thread.name == at_once.THREAD]
+        assert daemon.tick().asset_events == []
+        again = [thread for thread in threading.enumerate() if thread.name == at_once.THREAD]
+        assert len(asking) == 1
+        assert again == asking, "it was asked again before it had answered"
+    asking[0].join(60)
+    assert not asking[0].is_alive()
+
+
+def config_of(server: str) -> dict[str, Any]:
+    """A kubeconfig."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "it",
+        "clusters": [{"name": "it", "cluster": {"server": server}}],
+        "users": [{"name": "it", "user": {}}],
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+    }

@@ -106,7 +106,7 @@ def test_an_invocation_fails_where_the_program_does_and_its_rows_are_kept(tmp_pa
     handler(event(json.dumps({"instances": [good]})), CONTEXT)
     bad = {**good, "charges": 2 * CHARGES_OF_FAILURE}
     with pytest.raises(
-        aws_lambda.FailedError, match='"error":"internal".*"request_id":"'
+        aws_lambda.FailedError, match=r'"error":"internal".*"request_id":"'
     ) as failed:
         handler(event(json.dumps({"instances": [good, bad]})), CONTEXT)
     assert "see its log" in str(failed.value)
