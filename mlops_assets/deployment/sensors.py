@@ -44,8 +44,8 @@ def build(
     ]
     if not endpoints:
         return dg.Definitions()
+    # Those that were asked in a tick that is over, and have not answered yet: not asked again.
     waiting: set[str] = set()
-    """Endpoints that were asked in a tick that is over, and have not answered yet."""
 
     def ask(name: str, question: Callable[[], Verdict]) -> Verdict:
         waiting.add(name)
