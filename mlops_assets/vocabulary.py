@@ -53,6 +53,9 @@ ROWS_HAVE_NOT_DRIFTED = "rows_have_not_drifted"
 QUALITY_HOLDS = "quality_holds"
 """Of `performance`: the quality on labels that came since. Its metadata says the `version`."""
 
+STOPPED_BY = "stopped_by"
+"""What `mlops stop` says in a report of an endpoint, and no deployment does."""
+
 REGISTRY_SENSOR = "registry_changed"
 TRUTH_SENSOR = "endpoint_strayed"
 RETRAINING_SENSOR = "retraining_due"
@@ -127,6 +130,14 @@ def deploying(instance: dg.DagsterInstance) -> dict[str, set[str]]:
         if experiment != run.job_name:
             found.setdefault(experiment, set()).add(run.run_id)
     return found
+
+
+def stopped_at(instance: dg.DagsterInstance, endpoint: dg.AssetKey) -> float | None:
+    """When `mlops stop` ended it, in seconds since 1970; None if it was deployed since, or never
+    stopped so."""
+    event = instance.get_latest_materialization_event(endpoint)
+    made = None if event is None else event.asset_materialization
+    return event.timestamp if event and made and STOPPED_BY in made.metadata else None
 
 
 def working_on(instance: dg.DagsterInstance, experiment: str) -> str | None:

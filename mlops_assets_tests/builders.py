@@ -1,6 +1,6 @@
 """Small real things for tests: a trained pipeline in a sealed bundle."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.modeling.conversion.convert import convert
 from mlops_assets.serving import bundle, ensemble
 from mlops_assets.serving.bundle import Golden, Manifest, Task
+from mlops_assets.serving.encoding import INPUT, OUTPUT
 from mlops_assets.serving.runtimes import sklearn as runtime
 from mlops_assets.serving.schema import Column, InputSchema
 from mlops_assets.training.export import MODEL_FILES
@@ -125,6 +126,37 @@ def make_bundle(
     bundle.write_golden(folder, _golden(built))
     sealed = bundle.seal(folder, manifest)
     return Built(folder, bundle.digest(folder), sealed, estimator, columns)
+
+
+CHARGES_OF_FAILURE = -1_000.0
+
+
+def fails_below(built: Built) -> Built:
+    """The same on ONNX, except that scoring fails, which is the program's fault and not the
+    caller's, where any of the `charges` are below CHARGES_OF_FAILURE."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    path = built.folder / built.manifest.model_file
+    model = onnx.load(path)
+    graph, named = model.graph, helper.make_node
+    constants = {"column": np.array([SCHEMA.names.index("charges")]), "nought": np.zeros(1)}
+    constants["bound"] = np.array(CHARGES_OF_FAILURE)
+    graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in constants.items())
+    last = next(node for node in graph.node if OUTPUT in node.output)
+    last.output[:] = ["good" if name == OUTPUT else name for name in last.output]
+    graph.node.extend(
+        [
+            named("Gather", [INPUT, "column"], ["charged"], axis=1),
+            named("Less", ["charged", "bound"], ["low"]),
+            named("Cast", ["low"], ["index"], to=onnx.TensorProto.INT64),
+            named("Gather", ["nought", "index"], ["nothing"]),  # there is no second element
+            named("Add", ["good", "nothing"], [OUTPUT]),
+        ]
+    )
+    onnx.save(model, path)
+    sealed = bundle.seal(built.folder, replace(built.manifest, files={}))
+    return replace(built, digest=bundle.digest(built.folder), manifest=sealed)
 
 
 def _pipeline(task: Task, seed: int) -> Pipeline:

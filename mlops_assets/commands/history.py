@@ -126,7 +126,7 @@ def overview(told: list[Told], now: datetime) -> str:
     rows = [
         (
             one.since,
-            one.until or "now",
+            one.end_in_words(),
             in_words(one.seconds(now)),
             one.target,
             f"{one.version} (deleted)" if registered is False else str(one.version),
@@ -152,6 +152,7 @@ def detail(settings: Settings, told: Told, now: datetime) -> str:
         unknown = "not written down when it was deployed, and the version is deleted"
     lines = [
         ("live", f"{one.since} until {one.until or 'now'}, {in_words(one.seconds(now))}"),
+        *([("stopped by", one.stopped_by)] if one.stopped_by else []),
         ("why", one.reason),
         ("decided by", one.decided),
         ("training set", f"{origin.data_digest}{rows}" if origin.data_digest else unknown),

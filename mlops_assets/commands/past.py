@@ -39,6 +39,11 @@ def changes(
         )
         for one in live
     ]
+    found += [
+        (one.until, f"version {one.version} was stopped on {one.target}", "", one.stopped_by)
+        for one in live
+        if one.stopped_by
+    ]
     for version in versions:
         decision = Decision.of(version.tags)
         if decision is not None and decision.at:

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets import vocabulary as names
-from mlops_assets.deployment import history, preflight, releases, reports, rollout, shadow
+from mlops_assets.deployment import history, preflight, releases, reports, rollout, shadow, truth
 from mlops_assets.deployment.journal import Journal
 from mlops_assets.deployment.rollout import Outcome
 from mlops_assets.deployment.shadow import ShadowError
@@ -137,7 +137,7 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
             if not seen.passed:
                 raise dg.Failure(
                     f"{experiment.name} on {kind}: version {version} is not deployed: "
-                    f"{seen.reason}. {rollout.serving_words(before)}",
+                    f"{seen.reason}. {truth.serving_words(before)}",
                     allow_retries=False,
                 )
             try:

@@ -1,6 +1,7 @@
 """Whether an endpoint answers as it should, and is the one it should be."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +15,7 @@ from mlops_assets.deployment.probe import Probe, probe
 from mlops_assets.deployment.targets.base import Target, TargetContext, TargetError
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
-from mlops_assets.gateways import champions, stopped
-from mlops_assets.gateways.cursors import Storage
+from mlops_assets.gateways import champions
 from mlops_assets.gateways.data_store import DataStore, DataStoreError
 from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
 from mlops_assets.gateways.records import Endpoint
@@ -34,7 +34,7 @@ def judge(
     registry: ModelRegistry,
     store: DataStore,
     context: TargetContext,
-    storage: Storage,
+    stopped_at: float | None,
 ) -> truth.Verdict:
     """Whether the endpoint serves the champion, asking target, registry and journal now.
 
@@ -45,20 +45,25 @@ def judge(
         registry: has the champion.
         store: has the journal.
         context: of the target.
-        storage: of Dagster's cursors, which know who was stopped by hand.
+        stopped_at: when it was stopped by hand, in seconds since 1970; None when it was deployed
+            since. A rollout that was begun before is over.
     """
     kind, model = kind_of(type(target)), experiment.model_name
     try:
         champion = champions.current(registry, model, by_hand=experiment.promotion.by_hand)
         tags = {} if champion is None else registry.version(model, champion).tags
         there = target.observe(experiment.name, context)
+        progress = Journal(store, experiment.name, kind).read()
+        stopped = _is_meant(there, stopped_at)
+        if stopped and progress is not None and _is_after(stopped_at, progress.began):
+            progress = None
         judged = partial(
             truth.serves_the_champion,
             there,
             champion=champion,
             digest=tags.get("mlops.bundle_digest"),
-            progress=Journal(store, experiment.name, kind).read(),
-            stopped=stopped.is_meant(storage, there),
+            progress=progress,
+            stopped=stopped,
         )
         verdict = judged(deploying=deploying)
         starting = not verdict.passed and champions.is_on_its_way(
@@ -66,7 +71,7 @@ def judge(
         )
         return judged(deploying=True) if starting else verdict
     except (TargetError, RegistryError, DataStoreError) as error:
-        return truth.Verdict(False, f"it cannot be found out: {error}")
+        return truth.unknown(error)
 
 
 def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
@@ -102,11 +107,11 @@ def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
         target_context: dg.ResourceParam[TargetContext],
     ) -> Iterator[dg.AssetCheckResult]:
         asked = {selected.name for selected in context.selected_asset_check_keys}
+        stopped_at = names.stopped_at(context.instance, key)
         if names.ANSWERS_PROBE in asked:
-            storage = context.instance.daemon_cursor_storage
             found = (
                 Probe(True, f"not asked: {truth.STOPPED}", 0.0)
-                if _is_stopped(experiment, target, target_context, storage)
+                if _is_stopped(experiment, target, target_context, stopped_at)
                 else _probe(experiment, target, endpoint, model_registry, target_context)
             )
             yield dg.AssetCheckResult(
@@ -129,7 +134,7 @@ def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
                 registry=model_registry,
                 store=data_store,
                 context=target_context,
-                storage=context.instance.daemon_cursor_storage,
+                stopped_at=stopped_at,
             )
             yield dg.AssetCheckResult(
                 asset_key=key,
@@ -141,11 +146,23 @@ def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
     return checks
 
 
+def _is_meant(there: Endpoint | None, stopped_at: float | None) -> bool:
+    """Whether it is stopped because somebody stopped it since it was deployed: what was done to it
+    behind our back is not meant."""
+    if there is None or there.state != "stopped":
+        return False
+    return _is_after(stopped_at, there.since)
+
+
+def _is_after(at: float | None, time: str) -> bool:
+    return at is not None and at > datetime.fromisoformat(time).timestamp()
+
+
 def _is_stopped(
-    experiment: Experiment, target: Target, context: TargetContext, storage: Storage
+    experiment: Experiment, target: Target, context: TargetContext, stopped_at: float | None
 ) -> bool:
     try:
-        return stopped.is_meant(storage, target.observe(experiment.name, context))
+        return _is_meant(target.observe(experiment.name, context), stopped_at)
     except TargetError:
         return False  # the probe will say what is wrong
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlops_assets.gateways.registered import Origin
+from mlops_assets.vocabulary import STOPPED_BY
 
 SHOWN = 20
 """Deployments that an asset's page lists."""
@@ -32,7 +33,9 @@ class Deployment:
     since: str
     """ISO 8601, UTC."""
     until: str
-    """When the next one took it; empty while it is the newest."""
+    """When the next one took it, or it was stopped; empty while it is the newest."""
+    stopped_by: str
+    """Who stopped it; empty while nobody did."""
     reason: str
     """Why it was deployed."""
     decided: str
@@ -43,6 +46,10 @@ class Deployment:
     """Where it answered."""
     origin: Origin
     """As its registry tags were when it was deployed."""
+
+    def end_in_words(self) -> str:
+        """Until when it had the traffic."""
+        return f"{self.until} (stopped)" if self.stopped_by else self.until or "now"
 
     def seconds(self, now: datetime) -> int:
         """How long it had the traffic, by a time (aware)."""
@@ -62,18 +69,22 @@ def told(target: str, reports: Iterable[Reported]) -> list[Deployment]:
 
     Args:
         target: its kind.
-        reports: oldest first. One that does not say what is live is no deployment: people can
-            report a materialization in the UI.
+        reports: oldest first. One that says neither what is live nor who stopped it says nothing:
+            people can report a materialization in the UI.
     """
     found: list[Deployment] = []
     for report in reports:
         said = report.said
+        if STOPPED_BY in said and found and not found[-1].until:
+            until, by = str(said.get("until", report.at)), str(said[STOPPED_BY])
+            found[-1] = replace(found[-1], until=until, stopped_by=by)
         if said.get("state") != "live" or "version" not in said:
             continue
         version, since = int(said["version"]), str(said.get("since", report.at))
-        if found and found[-1].version == version:
+        going = bool(found) and not found[-1].until
+        if going and found[-1].version == version:
             continue  # deployed again, and nothing changed for callers
-        if found:
+        if going:
             found[-1] = replace(found[-1], until=since)
         found.append(
             Deployment(
@@ -81,6 +92,7 @@ def told(target: str, reports: Iterable[Reported]) -> list[Deployment]:
                 version=version,
                 since=since,
                 until="",
+                stopped_by="",
                 reason=str(said.get("reason", "")),
                 decided=str(said.get("decided", "")),
                 run_id=report.run_id,
@@ -104,7 +116,7 @@ def page(deployments: list[Deployment], now: datetime) -> str:
     for one in deployments[: -SHOWN - 1 : -1]:
         origin = one.origin
         cells = (
-            str(one.version), one.since, one.until or "now", in_words(one.seconds(now)),
+            str(one.version), one.since, one.end_in_words(), in_words(one.seconds(now)),
             one.reason, one.decided, origin.data_digest[:12],
             "" if origin.training_rows is None else f"{origin.training_rows:,}",
             origin.code_version[:12], origin.yaml_fingerprint,

@@ -1,13 +1,14 @@
 """The way of a version to the traffic, one and the same on every target.
 
     bringing_up -> shifting -> settling -> done
-         |            |
-         +------------+-> rolling_back -> rolled_back
+         |            |           |
+         +------------+-----------+-> rolling_back -> rolled_back
 
 Each step is written down before it is taken, and may be taken again. A rollout that was killed is
-finished by the next one of the same version, and cleaned up by one of another. A version that
-returns by a rollback is shifted to at once: nothing is learnt from the version it leaves. Knows
-targets by their contract alone, and nothing of Dagster.
+finished by the next one of the same version, and cleaned up by one of another; one that was being
+settled is settled by either, unless it lost its traffic meanwhile. A version that returns by a
+rollback is shifted to at once: nothing is learnt from the version it leaves. Knows targets by their
+contract alone, and nothing of Dagster.
 """
 
 import json
@@ -15,12 +16,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlops_assets.deployment import judge
+from mlops_assets.deployment import judge, truth
 from mlops_assets.deployment.journal import Journal, Progress
 from mlops_assets.deployment.judge import Verdict
 from mlops_assets.deployment.probe import probe
 from mlops_assets.deployment.spec import RolloutSpec
 from mlops_assets.deployment.targets.base import (
+    LostError,
     Manifest,
     Release,
     Target,
@@ -100,6 +102,10 @@ def roll_out(
     if begun is None and (live := target.serves(manifest, context)) is not None:
         tell(f"version {live.version} is live already")
         return Outcome(live, (), changed=False)
+    if begun is not None and begun.stage == "settling":
+        if (settled := rollout.finish(begun)) is not None:
+            return Outcome(settled, (), changed=True)
+        begun = None
     progress = begun or Progress(
         run=run,
         version=release.version,
@@ -155,7 +161,7 @@ class _Rollout:
         who = f"version {begun.version}, begun by run {begun.run} at {begun.began}"
         if begun.stage == "settling" and begun.manifest != manifest:
             self._tell(f"settles {who}")
-            self._settle(begun)
+            self.finish(begun)
             return None
         if begun.stage == "rolling_back" or begun.manifest != manifest:
             self._tell(f"removes {who} and never finished")
@@ -164,23 +170,31 @@ class _Rollout:
         self._tell(f"goes on with {who}: {begun.stage.replace('_', ' ')}")
         return begun
 
+    def finish(self, begun: Progress) -> Endpoint | None:
+        """Settle what a killed run was settling; None when it does not have the traffic any more,
+        which ends it."""
+        try:
+            return self._settle(begun)
+        except LostError as error:
+            self._back(replace(begun, reason=str(error)))
+            return None
+
     def forward(self, progress: Progress, bundle: Path) -> Outcome:
         version, manifest = progress.version, progress.manifest
         steps: list[Step] = []
         try:
-            if progress.stage != "settling":
-                self._tell(f"brings up version {version}")
+            self._tell(f"brings up version {version}")
+            self._journal.write(progress)
+            self._target.apply(manifest, bundle, self._context)
+            self._answers(manifest, bundle)
+            for share in self._shares(progress):
+                progress = replace(progress, stage="shifting", share=share)
                 self._journal.write(progress)
-                self._target.apply(manifest, bundle, self._context)
-                self._answers(manifest, bundle)
-                for share in self._shares(progress):
-                    progress = replace(progress, stage="shifting", share=share)
-                    self._journal.write(progress)
-                    steps.append(self._step(manifest, share))
-                progress = replace(progress, stage="shifting", share=1.0)
-                self._journal.write(progress)
-                self._target.shift(manifest, 1.0, self._context)
-                self._answers(manifest, bundle)
+                steps.append(self._step(manifest, share))
+            progress = replace(progress, stage="shifting", share=1.0)
+            self._journal.write(progress)
+            self._target.shift(manifest, 1.0, self._context)
+            self._answers(manifest, bundle)
         except (TargetError, _RefusedError) as error:
             raise self._refuse(progress, str(error)) from error
         return Outcome(self._settle(progress), tuple(steps), changed=True)
@@ -263,7 +277,7 @@ class _Rollout:
         """Roll back, and say what is there then."""
         left = self._back(replace(progress, reason=reason))
         return RolloutError(
-            f"version {progress.version} was rolled back: {reason}. {serving_words(left)}"
+            f"version {progress.version} was rolled back: {reason}. {truth.serving_words(left)}"
         )
 
     def _back(self, progress: Progress) -> Endpoint | None:
@@ -278,13 +292,6 @@ class _Rollout:
             ) from error
         self._journal.write(replace(progress, stage="rolled_back", share=0.0))
         return left
-
-
-def serving_words(endpoint: Endpoint | None) -> str:
-    """What callers get, in a sentence."""
-    if endpoint is None or endpoint.state != "live":
-        return "Nothing serves"
-    return f"Version {endpoint.version} still serves at {endpoint.url}"
 
 
 class _RefusedError(Exception):

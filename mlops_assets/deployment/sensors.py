@@ -1,16 +1,18 @@
 """Asks every endpoint whether it serves the champion, and has it deployed where that may be."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from mlops_assets import vocabulary as names
+from mlops_assets.deployment import at_once
 from mlops_assets.deployment.checks import judge
 from mlops_assets.deployment.targets.base import Target, TargetContext
-from mlops_assets.deployment.truth import Verdict
+from mlops_assets.deployment.truth import Verdict, unknown
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways.data_store import DataStore
@@ -19,16 +21,21 @@ from mlops_assets.gateways.model_registry import ModelRegistry
 INTERVAL_SECONDS = 60
 MOST = 20
 """Endpoints asked in one tick; the next tick goes on behind them."""
+PATIENCE = 20.0
+"""Seconds for all of them together: Dagster ends a tick after 60."""
 REPEATED_AFTER = timedelta(hours=1)
 """A verdict that did not change is told again, and a repair that did not help tried again."""
 
 
-def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.Definitions:
+def build(
+    experiments: Iterable[Experiment], deploy_jobs: Sequence[Any], *, patience: float = PATIENCE
+) -> dg.Definitions:
     """One sensor for all endpoints.
 
     Args:
         experiments: whose endpoints are asked.
         deploy_jobs: the job `<experiment>__deploy` of each.
+        patience: seconds, after which it cannot be found out what one that is silent serves.
     """
     endpoints = [
         (experiment, target)
@@ -37,6 +44,15 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
     ]
     if not endpoints:
         return dg.Definitions()
+    # Those that were asked in a tick that is over, and have not answered yet: not asked again.
+    waiting: set[str] = set()
+
+    def ask(name: str, question: Callable[[], Verdict]) -> Verdict:
+        waiting.add(name)
+        try:
+            return question()
+        finally:
+            waiting.discard(name)
 
     @dg.sensor(
         name=names.TRUTH_SENSOR,
@@ -59,18 +75,28 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
         now = target_context.now()
         events, requests, failing = [], {}, []
         under_way = names.deploying(context.instance)
-        for experiment, target in turn:
-            name = f"{experiment.name}/{kind_of(type(target))}"
-            deploying = experiment.name in under_way
-            verdict = judge(
-                experiment,
-                target,
-                deploying=deploying,
-                registry=model_registry,
-                store=data_store,
-                context=target_context,
-                storage=context.instance.daemon_cursor_storage,
+        questions = {
+            name: partial(
+                ask,
+                name,
+                partial(
+                    judge,
+                    experiment,
+                    target,
+                    deploying=experiment.name in under_way,
+                    registry=model_registry,
+                    store=data_store,
+                    context=target_context,
+                    stopped_at=names.stopped_at(context.instance, _key(experiment, target)),
+                ),
             )
+            for experiment, target in turn
+            if (name := _name(experiment, target)) not in waiting
+        }
+        verdicts = at_once.answers(questions, patience=patience)
+        for experiment, target in turn:
+            name, deploying = _name(experiment, target), experiment.name in under_way
+            verdict = verdicts.get(name) or unknown(at_once.late(patience))
             if not verdict.passed:
                 failing.append(f"{name}: {verdict.reason}")
             if not _is_news(verdict, told.get(name), now):
@@ -91,6 +117,14 @@ def build(experiments: Iterable[Experiment], deploy_jobs: Sequence[Any]) -> dg.D
     return dg.Definitions(sensors=[endpoint_strayed])
 
 
+def _name(experiment: Experiment, target: Target) -> str:
+    return f"{experiment.name}/{kind_of(type(target))}"
+
+
+def _key(experiment: Experiment, target: Target) -> dg.AssetKey:
+    return names.endpoint_key(experiment.name, kind_of(type(target)))
+
+
 def _is_news(verdict: Verdict, before: dict[str, str] | None, now: datetime) -> bool:
     if before is None or before["reason"] != verdict.reason:
         return True
@@ -101,7 +135,7 @@ def _evaluation(
     experiment: Experiment, target: Target, verdict: Verdict
 ) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
-        asset_key=names.endpoint_key(experiment.name, kind_of(type(target))),
+        asset_key=_key(experiment, target),
         check_name=names.SERVES_THE_CHAMPION,
         passed=verdict.passed,
         description=verdict.reason,

@@ -1,11 +1,8 @@
 """Asks every endpoint of an experiment what it says of itself, all at once and not for long."""
 
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 
+from mlops_assets.deployment import at_once
 from mlops_assets.deployment.targets.base import Target, TargetContext, TargetError
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
@@ -26,33 +23,17 @@ def told(
         context: of the targets.
         patience: seconds, after which one that has told nothing counts as silent.
     """
-    end = time.monotonic() + patience
-    asked = [
-        (target, _begin(partial(_ask, experiment, target, version, context)))
-        for target in experiment.deployment.targets
-    ]
-    found = []
-    for target, future in asked:
-        try:
-            found.append(future.result(max(0.0, end - time.monotonic())))
-        except TimeoutError:
-            said = f"nothing was heard of it for {patience:g} s"
-            found.append(_telemetry(target, context, _lack(target), said))
-    return tuple(found)
-
-
-def _begin(ask: Callable[[], Telemetry]) -> Future[Telemetry]:
-    """Ask in a thread that nobody has to wait for: a pool would be waited for at exit."""
-    future: Future[Telemetry] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(ask())
-        except BaseException as error:  # noqa: BLE001 whoever waits for the answer gets it
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="telling", daemon=True).start()
-    return future
+    targets = dict(enumerate(experiment.deployment.targets))
+    asks = {
+        number: partial(_ask, experiment, target, version, context)
+        for number, target in targets.items()
+    }
+    found = at_once.answers(asks, patience=patience)
+    said = at_once.late(patience)
+    return tuple(
+        found.get(number) or _telemetry(target, context, _lack(target), said)
+        for number, target in targets.items()
+    )
 
 
 def _ask(experiment: Experiment, target: Target, version: int, context: TargetContext) -> Telemetry:

@@ -18,6 +18,11 @@ class Verdict:
     """A rollout was begun, and nobody is there who ends it."""
 
 
+def unknown(reason: object) -> Verdict:
+    """Of an endpoint that cannot be judged."""
+    return Verdict(False, f"it cannot be found out: {reason}")
+
+
 def serves_the_champion(
     endpoint: Endpoint | None,
     *,
@@ -70,3 +75,10 @@ def serves_the_champion(
         shares = ", ".join(f"version {v}: {share:.0%}" for v, share in endpoint.traffic.items())
         return Verdict(False, f"the traffic is split, and no rollout is under way: {shares}")
     return Verdict(True, f"version {champion} is live and the champion")
+
+
+def serving_words(endpoint: Endpoint | None) -> str:
+    """What callers get, in a sentence."""
+    if endpoint is None or endpoint.state != "live":
+        return "Nothing serves"
+    return f"Version {endpoint.version} still serves at {endpoint.url}"

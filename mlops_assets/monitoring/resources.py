@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets import vocabulary as names
-from mlops_assets.gateways import stopped, telemetry
+from mlops_assets.gateways import telemetry
 from mlops_assets.gateways.telemetry import Telemetry
 from mlops_assets.monitoring.freshness import COUNTED_LATE, Past
 
@@ -49,15 +49,14 @@ def past_of(
     past = {}
     for one in told:
         last, probes = before.get(one.target), 0
+        endpoint = names.endpoint_key(experiment, one.target)
         if one.counts_probes and last is not None:
-            endpoint = names.endpoint_key(experiment, one.target)
             check = dg.AssetCheckKey(endpoint, names.ANSWERS_PROBE)
             since = datetime.fromisoformat(last.at) - COUNTED_LATE
             probes = _begun_since(instance, check, since)
-        silent = one.state == "silent" and stopped.was_since(
-            instance.daemon_cursor_storage, experiment, one.target, live_since
-        )
-        past[one.target] = Past(last, probes, stopped=silent)
+        at = names.stopped_at(instance, endpoint) if one.state == "silent" else None
+        meant = at is not None and at > datetime.fromisoformat(live_since).timestamp()
+        past[one.target] = Past(last, probes, stopped=meant)
     return past
 
 

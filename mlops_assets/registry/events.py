@@ -20,8 +20,8 @@ class Live:
     """What the endpoints of an experiment say of themselves."""
 
     versions: frozenset[int] = frozenset()
-    """More than one while targets differ; none where an endpoint was never deployed, is stopped,
-    or is being deployed to."""
+    """More than one while targets differ; none where an endpoint was never deployed, or is being
+    deployed to. One that was stopped by hand counts with the version it had."""
     newest: int | None = None
     """The version deployed last, on whichever target."""
     deployment: int = 0

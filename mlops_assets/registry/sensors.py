@@ -242,17 +242,22 @@ def _live(instance: dg.DagsterInstance, experiments: list[Experiment]) -> dict[s
 
 
 def _said(records: list[dg.EventLogRecord | None]) -> Live:
-    versions: dict[int, int] = {}
+    versions: set[int] = set()
+    deployed: dict[int, int] = {}
     for record in records:
         if record is None or record.asset_materialization is None:
             return NOTHING
         said = {k: v.value for k, v in record.asset_materialization.metadata.items()}
-        # People can report a materialization in the UI, without any metadata.
-        if said.get("state") != "live" or "version" not in said:
+        # People can report a materialization in the UI, without any metadata. What somebody stopped
+        # is to be deployed for another champion alone.
+        stopped = names.STOPPED_BY in said
+        if not (stopped or said.get("state") == "live") or "version" not in said:
             return NOTHING
-        versions[record.storage_id] = int(str(said["version"]))
-    newest = max(versions)
-    return Live(frozenset(versions.values()), versions[newest], newest)
+        versions.add(version := int(str(said["version"])))
+        if not stopped:
+            deployed[record.storage_id] = version
+    newest = max(deployed, default=0)
+    return Live(frozenset(versions), deployed.get(newest), newest)
 
 
 def _endpoints(experiment: Experiment) -> list[dg.AssetKey]:

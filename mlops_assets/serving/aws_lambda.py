@@ -12,6 +12,9 @@ Handler `mlops_assets.serving.aws_lambda.handler`, configured by variables:
 Takes events of function URLs, API Gateway and load balancers. Anything else is taken for a body of
 `/invocations` itself, as `aws lambda invoke` sends it, and answered with the body of that answer.
 
+An answer of status 500, which is the program's own fault, is raised instead: AWS counts as an error
+what is raised, and no answer, and by these errors a new version is judged.
+
 Lambda freezes the process between two events. What is recorded is brought to the store before an
 event is over, but not again within `flush_seconds` of the last time: what came since then is lost
 if no event follows and Lambda gives no notice (SIGTERM, which a function with an extension gets).
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("lambda")
 
 SPOOL = Path("/tmp/unsent")  # noqa: S108 the only place that Lambda lets a function write to
+FAILED = 500
 PATIENCE = 5.0
 """Seconds an event may wait for a store that does not answer."""
 
@@ -83,12 +87,33 @@ def build(
     )
     service.ready = True
     app: Any = application(service)
-    answer = Mangum(app, lifespan="off", custom_handlers=[Direct])
+    answer = _failing(Mangum(app, lifespan="off", custom_handlers=[Direct]))
     if recording is None or recorder is None:
         return answer
     recorder.start()
     signal.signal(signal.SIGTERM, functools.partial(_end, recorder))
     return Recorded(answer, recorder, every=recording.flush_seconds, clock=clock)
+
+
+class FailedError(Exception):
+    """What this program would have answered with status 500."""
+
+
+def _failing(answer: Handler) -> Handler:
+    """The same, but what failed is raised; events that `Direct` takes are its own affair."""
+
+    def answering(event: dict[str, Any], context: Any) -> Any:
+        said = answer(event, context)
+        if not Direct.infer(event, context, None):
+            _heed(said["statusCode"], said["body"])
+        return said
+
+    return answering
+
+
+def _heed(status: int, body: str | bytes) -> None:
+    if status == FAILED:
+        raise FailedError(body if isinstance(body, str) else body.decode())
 
 
 class Recorded:
@@ -104,13 +129,17 @@ class Recorded:
         self._flushed = float("-inf")
 
     def __call__(self, event: dict[str, Any], context: Any) -> Any:
-        answer = self._answer(event, context)
+        try:
+            return self._answer(event, context)
+        finally:
+            self._keep()
+
+    def _keep(self) -> None:
         now = self._clock()
         if now - self._flushed >= self._every:
             self._flushed = now
             if not self._recorder.flush(PATIENCE):
                 log.warning("the store did not take everything; what is left waits on disk")
-        return answer
 
 
 class Direct:
@@ -138,6 +167,7 @@ class Direct:
         return not (isinstance(event, dict) and "requestContext" in event)
 
     def __call__(self, response: Any) -> Any:
+        _heed(response["status"], response["body"])
         return json.loads(response["body"])
 
 

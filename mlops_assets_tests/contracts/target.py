@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 from pydantic import ValidationError
 
-from mlops_assets.deployment.journal import Journal
+from mlops_assets.deployment.journal import Journal, Progress
 from mlops_assets.deployment.probe import probe
 from mlops_assets.deployment.rollout import RolloutError, roll_out
 from mlops_assets.deployment.spec import RolloutSpec
@@ -17,6 +17,16 @@ from mlops_assets.deployment.targets.base import Release, Target, TargetContext,
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.serving import bundle
 from mlops_assets_tests.builders import Built
+from mlops_assets_tests.fakes.target import KilledError
+
+
+class KilledSettling(Journal):
+    """Of a run that is killed as soon as it has said that it settles."""
+
+    def write(self, progress: Progress) -> None:
+        super().write(progress)
+        if progress.stage == "settling":
+            raise KilledError
 
 
 class TargetContract:
@@ -159,3 +169,28 @@ class TargetContract:
         assert target.serves(one, context) is not None
         assert target.rollback(one, context) == target.observe("churn", context)
         assert target.serves(one, context) is not None, "what is settled was rolled back"
+
+    def test_what_was_stopped_while_it_was_settled_is_no_lock(
+        self, target, context, builts, releases, journal, tmp_path: Path
+    ) -> None:
+        def deploy(index: int, journal: Journal = journal):
+            return roll_out(
+                target,
+                releases[index],
+                builts[index].folder,
+                spec=RolloutSpec(),
+                journal=journal,
+                context=context,
+                run="test",
+                tell=lambda _: None,
+            )
+
+        killed = KilledSettling(DataStore(str(tmp_path / "journal"), {}), "churn", self.kind)
+        for first, following in ((0, 1), (0, 0)):
+            with pytest.raises(KilledError):
+                deploy(first, killed)
+            target.retire("churn", context)
+            after = deploy(following)
+            assert after.changed
+            assert (after.endpoint.version, after.endpoint.state) == (following + 1, "live")
+            assert target.observe("churn", context) == after.endpoint

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 
 import httpx
 import pytest
@@ -14,8 +15,10 @@ from mlops_assets.deployment.targets.aws_lambda import AwsLambda
 from mlops_assets.deployment.targets.base import TargetContext, TargetError
 from mlops_assets.serving.client import Client, EndpointError
 from mlops_assets.serving.recording import Recording
+from mlops_assets_tests.builders import CHARGES_OF_FAILURE, fails_below, make_bundle
 from mlops_assets_tests.contracts.target import TargetContract
 from mlops_assets_tests.deployment import lambda_site
+from mlops_assets_tests.deployment.deployer import calling
 from mlops_assets_tests.deployment.lambda_site import BUCKET, NAME
 from mlops_assets_tests.peers import aws_lambda
 
@@ -208,6 +211,27 @@ def test_what_does_harm_is_rolled_back_and_gone(site, one, two, harm, words, set
     assert site.versions() == {"1": 1}
     assert site.leads_to() == {"1": 1}
     assert site.versions_answering(live.url, 5) == {"1": 5}
+
+
+@pytest.mark.usefixtures("packed")
+def test_a_version_that_fails_inside_is_rolled_back_by_its_errors(site, one, tmp_path):
+    """Its golden requests are answered well: what callers ask makes it fail, and it knows that."""
+    harmful = fails_below(make_bundle(tmp_path / "harmful", seed=1))
+    spec = CANARY.model_copy(update={"slow_ms": 10_000})
+    live = site.deploy(one, 1, memory_mb=2048).endpoint
+    asked = {"instances": [{**one.records(1)[0], "charges": 2 * CHARGES_OF_FAILURE}]}
+
+    def ask(seen: Counter[str]) -> None:
+        with httpx.Client(timeout=60, trust_env=False) as asking:
+            answer = asking.post(f"{live.url}/invocations", json=asked)
+        good = answer.status_code == 200
+        seen[answer.json()["version"] if good else str(answer.status_code)] += 1
+
+    with calling(ask) as seen, pytest.raises(RolloutError, match=r"errors in") as refused:
+        site.deploy(harmful, 2, spec, memory_mb=2048)
+    assert "Version 1 still serves" in str(refused.value)
+    assert set(seen) == {"1", "502"}, "AWS answers for an invocation that failed"
+    assert site.versions() == {"1": 1}
 
 
 @pytest.mark.usefixtures("light")

@@ -1,5 +1,6 @@
 """What was live when, folded from what deployments reported."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from mlops_assets.deployment.history import SHOWN, Reported, in_words, page, told
 from mlops_assets.gateways.registered import Origin
+from mlops_assets.vocabulary import STOPPED_BY
 
 BEGAN = datetime(2026, 5, 1, tzinfo=UTC)
 ORIGIN = Origin("d" * 64, 1200, "s" * 64, "c" * 40, "f" * 12)
@@ -31,6 +33,18 @@ def test_a_version_has_the_traffic_until_the_next_one() -> None:
 def test_reports_that_name_no_live_version_are_no_deployments() -> None:
     by_hand = Reported({}, "", BEGAN.isoformat())
     assert told("local", [by_hand, report(1, 1, state="stopped")]) == []
+
+
+def test_what_was_stopped_is_not_live_until_it_is_deployed_again() -> None:
+    stopped = report(2, 3, state="stopped", **{STOPPED_BY: "ada"})
+    (first,) = told("local", [report(2, 1), stopped])
+    assert (first.until, first.stopped_by) == (stopped.at, "ada")
+    assert (first.seconds(BEGAN + timedelta(days=1)), first.end_in_words()) == (
+        2 * 3600,
+        f"{stopped.at} (stopped)",
+    )
+    again = [report(2, 1), stopped, replace(stopped, at="later"), report(2, 7), report(2, 8)]
+    assert told("local", again) == [first, *told("local", [report(2, 7)])]
 
 
 @given(st.lists(st.integers(1, 4), max_size=40))

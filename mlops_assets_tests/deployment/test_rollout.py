@@ -306,6 +306,29 @@ def test_a_rollout_that_cannot_be_rolled_back_says_so_and_the_next_one_does(site
     assert not clean_up(site.target, **arguments, tell=site.told.append)
 
 
+@pytest.mark.parametrize("follower", [2, 3])
+def test_what_vanished_while_it_was_settled_is_rolled_back_and_the_next_begins(
+    site: Site, follower: int
+) -> None:
+    site.deploy(1)
+    site.world.fault = (len(site.world.calls) + calls_until_settled(site), "killed")
+    with pytest.raises(KilledError):
+        site.deploy(2)
+    assert site.journal.read().stage == "settling"
+    site.target.retire("churn", site.context)
+    outcome = site.deploy(follower)
+    assert (outcome.endpoint.version, outcome.changed) == (follower, True)
+    assert any("rolls version 2 back: version 2 is not there" in line for line in site.told)
+    assert site.is_served_by(follower)
+
+
+def calls_until_settled(site: Site) -> int:
+    """Of a rollout of version 2 beside version 1."""
+    rehearsal = Site(site.context.state / "rehearsal", site.built)
+    rehearsal.deploy(1)
+    return calls_of(rehearsal, 2)
+
+
 def test_a_progress_that_nobody_wrote_is_named(site: Site, tmp_path: Path) -> None:
     from mlops_assets.gateways.data_store import DataStoreError
 

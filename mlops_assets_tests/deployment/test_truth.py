@@ -1,9 +1,12 @@
 """Whether an endpoint serves the champion: the judge, and the sensor that asks again and again."""
 
+import json
+import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,11 @@ import dagster as dg
 import pytest
 
 from mlops_assets import vocabulary as names
-from mlops_assets.deployment import sensors
+from mlops_assets.deployment import at_once, sensors
 from mlops_assets.deployment.journal import Journal, Progress
 from mlops_assets.deployment.targets.base import TargetContext
 from mlops_assets.deployment.truth import serves_the_champion
-from mlops_assets.gateways import champions, stopped
+from mlops_assets.gateways import champions
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
 from mlops_assets.gateways.records import Endpoint
@@ -64,8 +67,16 @@ def test_the_verdict_says_what_is_and_what_should_be(
 class Daemon:
     """Ticks the sensor as Dagster's daemon does."""
 
-    def __init__(self, root: Path, registry: ModelRegistry, *, repair: bool = False) -> None:
-        deployment = {"targets": [{"kind": "local"}], "repair": repair}
+    def __init__(
+        self,
+        root: Path,
+        registry: ModelRegistry,
+        *,
+        repair: bool = False,
+        targets: Sequence[dict[str, Any]] = ({"kind": "local"},),
+        variables: Mapping[str, str] = {},
+    ) -> None:
+        deployment = {"targets": [*targets], "repair": repair}
         self.experiment = make_experiment(deployment=deployment)
         self.clock = Clock(datetime(2026, 5, 3, tzinfo=UTC))
         self.store = DataStore(str(root / "data"), {})
@@ -75,7 +86,7 @@ class Daemon:
         self._context = TargetContext(
             state=root / "endpoints",
             environment={},
-            variables={},
+            variables=variables,
             now=self.clock.now,
             sleep=self.clock.sleep,
         )
@@ -92,7 +103,7 @@ class Daemon:
         }
         self.definitions = dg.Definitions.merge(
             dg.Definitions(assets=[deployed], jobs=[job], resources=self.resources),
-            sensors.build([self.experiment], [job]),
+            sensors.build([self.experiment], [job], patience=1.0),
         )
 
     def tick(self) -> Any:
@@ -181,12 +192,43 @@ def test_what_was_stopped_by_hand_is_not_repaired_and_what_is_silent_otherwise_i
         place.retire()
         (request,) = daemon.tick().run_requests
         assert "the endpoint is stopped" in str(request.run_config)
-        stopped.mark(instance.daemon_cursor_storage, "churn", "local", time.time())
+        report_stopped(instance)
         said = daemon.tick()
         assert said.run_requests == []
         (event,) = said.asset_events
         assert event.passed
         assert "it was stopped by `mlops stop`" in event.description
+    finally:
+        place.clear()
+
+
+def report_stopped(instance: dg.DagsterInstance) -> None:
+    """As `mlops stop` does."""
+    key, said = names.endpoint_key("churn", "local"), {names.STOPPED_BY: "ada"}
+    instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=said))
+
+
+def test_a_rollout_that_was_begun_before_somebody_stopped_the_endpoint_is_over(
+    tmp_path: Path, model_registry: ModelRegistry, instance: dg.DagsterInstance, one: Built
+) -> None:
+    place = Place(tmp_path)
+    model_registry.register("churn", source="runs:/r/model", run_id="", tags={})
+    model_registry.set_alias("churn", CHAMPION, 1)
+    daemon = Daemon(tmp_path, model_registry)
+    daemon.instance, daemon.resources["target_context"] = instance, place.context
+    try:
+        place.deploy(one, 1)
+        journal = Journal(daemon.store, "churn", "local")
+        journal.write(BEGUN)
+        place.retire()
+        report_stopped(instance)
+        said = daemon.tick()
+        assert said.run_requests == []
+        assert "it was stopped by `mlops stop`" in said.asset_events[0].description
+        later = datetime.now(UTC) + timedelta(seconds=1)
+        journal.write(replace(BEGUN, began=later.isoformat()))
+        (request,) = daemon.tick().run_requests
+        assert "was left unfinished" in str(request.run_config)
     finally:
         place.clear()
 
@@ -213,3 +255,50 @@ def test_stores_that_do_not_answer_are_said_and_end_no_tick(daemon: Daemon, tmp_
     data = daemon.tick()
     assert data.run_requests == []
     assert "it cannot be found out: " in data.asset_events[0].description
+
+
+def test_a_cluster_that_is_silent_keeps_nobody_else_from_being_judged(
+    tmp_path: Path, model_registry: ModelRegistry, instance: dg.DagsterInstance
+) -> None:
+    """It takes connections, and never answers: a call to it costs two minutes and a half."""
+    model_registry.register("churn", source="runs:/r/model", run_id="", tags={})
+    model_registry.set_alias("churn", CHAMPION, 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        cluster = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        kubeconfig = tmp_path / "kubeconfig"
+        kubeconfig.write_text(json.dumps(config_of(cluster)))
+        daemon = Daemon(
+            tmp_path,
+            model_registry,
+            targets=[{"kind": "kubernetes", "image": "serving:1"}, {"kind": "local"}],
+            variables={"KUBECONFIG": str(kubeconfig)},
+        )
+        daemon.instance = instance
+        began = time.monotonic()
+        said = {event.asset_key.path[-1]: event for event in daemon.tick().asset_events}
+        assert time.monotonic() - began < 10
+        assert not said["kubernetes"].passed
+        assert said["kubernetes"].description == (
+            "it cannot be found out: nothing was heard of it for 1 s"
+        )
+        assert said["local"].description.startswith("nothing was ever deployed")
+        assert json.loads(daemon.cursor or "")["told"].keys() == {"churn/kubernetes", "churn/local"}
+        asking = [thread for thread in threading.enumerate() if thread.name == at_once.THREAD]
+        assert daemon.tick().asset_events == []
+        again = [thread for thread in threading.enumerate() if thread.name == at_once.THREAD]
+        assert len(asking) == 1
+        assert again == asking, "it was asked again before it had answered"
+    asking[0].join(60)
+    assert not asking[0].is_alive()
+
+
+def config_of(server: str) -> dict[str, Any]:
+    """A kubeconfig."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "it",
+        "clusters": [{"name": "it", "cluster": {"server": server}}],
+        "users": [{"name": "it", "user": {}}],
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+    }

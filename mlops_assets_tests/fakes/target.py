@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from mlops_assets.deployment.targets.base import (
+    LostError,
     Manifest,
     Release,
     Target,
@@ -158,6 +159,8 @@ class Fake(Target):
     def settle(self, manifest: Manifest, context: TargetContext) -> Endpoint:
         how = self.world.call("settle")
         version, world = manifest["version"], self.world
+        if version not in world.up:
+            raise LostError(f"version {version} is not there, to be settled")
         if world.settled is not None and world.settled["version"] != version:
             world.previous = world.settled["version"]
         world.settled = manifest

@@ -197,6 +197,29 @@ def test_an_endpoint_that_does_not_serve_the_champion_gets_it(
     assert daemon.asked() == [("churn__deploy", 2)]
 
 
+def test_what_was_stopped_by_hand_stays_so_until_there_is_another_champion(
+    daemon: Daemon, versions: ModelRegistry
+) -> None:
+    versions.set_alias("churn", CHAMPION, 2)
+    said = {"version": 2, "state": "stopped", names.STOPPED_BY: "ada"}
+    daemon.report(endpoint_key(CHURN), said)
+    assert daemon.asked() == []
+    versions.set_alias("churn", CHAMPION, 1)
+    assert daemon.asked() == [("churn__deploy", 1)]
+
+
+def test_a_stop_of_another_version_than_the_champion_is_no_deployment_of_it(
+    daemon: Daemon, versions: ModelRegistry
+) -> None:
+    """The champion was refused by its endpoint, which went on with the version before."""
+    daemon.live(1)
+    versions.set_alias("churn", CHAMPION, 2)
+    assert daemon.asked() == [("churn__deploy", 2)]
+    said = {"version": 1, "state": "stopped", names.STOPPED_BY: "ada"}
+    daemon.report(endpoint_key(CHURN), said)
+    assert daemon.asked() == []
+
+
 def test_what_is_deployed_while_nothing_else_happens_is_seen(
     daemon: Daemon, versions: ModelRegistry
 ) -> None:

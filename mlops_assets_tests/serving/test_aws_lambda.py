@@ -12,6 +12,7 @@ from mlops_assets.monitoring import profiles
 from mlops_assets.serving import aws_lambda
 from mlops_assets.serving.bundle import BundleError
 from mlops_assets.serving.recording import Recording
+from mlops_assets_tests.builders import CHARGES_OF_FAILURE, fails_below, make_bundle
 
 CONTEXT = SimpleNamespace(aws_request_id="9f4c-1")
 
@@ -94,6 +95,24 @@ def test_bad_rows_are_refused_as_over_http(binary):
     answer = handler(function_url(json.dumps({"instances": [record]})), CONTEXT)
     assert answer["statusCode"] == 400
     assert "field 'tenure'" in json.loads(answer["body"])["message"]
+
+
+@pytest.mark.parametrize("event", [function_url, rest_api, json.loads])
+def test_an_invocation_fails_where_the_program_does_and_its_rows_are_kept(tmp_path, event):
+    """AWS counts as an error what is raised, and no answer."""
+    built = fails_below(make_bundle(tmp_path / "bundle"))
+    handler = recorded(built, tmp_path / "profiles", flush_seconds=0.0, clock=lambda: 0.0)
+    good = built.records(1)[0]
+    handler(event(json.dumps({"instances": [good]})), CONTEXT)
+    bad = {**good, "charges": 2 * CHARGES_OF_FAILURE}
+    with pytest.raises(
+        aws_lambda.FailedError, match=r'"error":"internal".*"request_id":"'
+    ) as failed:
+        handler(event(json.dumps({"instances": [good, bad]})), CONTEXT)
+    assert "see its log" in str(failed.value)
+    refused = handler(event(json.dumps({"instances": [{**good, "tenure": "long"}]})), CONTEXT)
+    assert refused.get("statusCode", 400) == 400, "the caller's fault is none of ours"
+    assert rows_in(tmp_path / "profiles") == 1
 
 
 def test_health_and_metadata_are_served_too(binary):

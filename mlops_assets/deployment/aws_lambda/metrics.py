@@ -1,8 +1,8 @@
 """What CloudWatch counted of the versions behind a function's alias.
 
 It tells them apart while the alias leads to two, and counts those of the alias as a whole at any
-time; all of it some minutes late. Lambda's errors are invocations that failed: an answer of our own
-with status 500 is none of them.
+time; all of it some minutes late. Lambda's errors are invocations that failed: where the program
+on the endpoint would answer with status 500, it raises.
 """
 
 from collections.abc import Sequence

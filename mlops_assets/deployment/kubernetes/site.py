@@ -11,7 +11,12 @@ from typing import Any
 from mlops_assets.deployment.kubernetes import objects, trouble
 from mlops_assets.deployment.kubernetes.objects import VERSION, Naming
 from mlops_assets.deployment.kubernetes.standing import Record, Standing
-from mlops_assets.deployment.targets.base import Manifest, TargetContext, TargetError
+from mlops_assets.deployment.targets.base import (
+    LostError,
+    Manifest,
+    TargetContext,
+    TargetError,
+)
 from mlops_assets.gateways.kubernetes import Cluster
 from mlops_assets.gateways.records import Endpoint
 
@@ -119,7 +124,7 @@ class Site:
         """See `Target.settle`."""
         release, before = manifest["release"], self.standing.record()
         if self.standing.selected() != release:
-            raise TargetError(f"{manifest['name']} does not have the traffic that is to be settled")
+            raise LostError(f"{manifest['name']} does not have the traffic that is to be settled")
         if before is None or before.release != release or before.state != "live":
             for one in manifest["objects"]:
                 if one["kind"] in AFTERWARDS:

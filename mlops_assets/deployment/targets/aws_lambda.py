@@ -16,6 +16,7 @@ from mlops_assets.deployment.aws_lambda.function import NOT_YET, Function
 from mlops_assets.deployment.aws_lambda.spec import LambdaSpec, name_of
 from mlops_assets.deployment.distributions import PackageError
 from mlops_assets.deployment.targets.base import (
+    LostError,
     Manifest,
     TargetContext,
     TargetError,
@@ -135,8 +136,10 @@ class AwsLambda(LambdaSpec):
         function = self._function(experiment, context)
         published = function.published()
         candidate, alias = lambda_standing.of(manifest, published), lambda_alias.read(function)
-        if candidate is None or alias is None:
-            raise TargetError(f"version {manifest['version']} is not on Lambda, to be settled")
+        if candidate is None or alias is None or alias.primary != candidate.number:
+            raise LostError(f"callers are not led to version {manifest['version']} any more")
+        if function.reserved() == 0:
+            raise LostError(f"{function.name} was stopped")
         standing = alias.standing
         if candidate.number != standing.stable or standing.stopped:
             standing = lambda_standing.succeeding(standing, candidate, published, context.now())

@@ -31,6 +31,10 @@ class TargetError(Exception):
     """A step of a deployment did not succeed; the message says why and what to do."""
 
 
+class LostError(TargetError):
+    """What is to be settled does not have the traffic any more: somebody stopped or removed it."""
+
+
 @dataclass(frozen=True)
 class Release:
     """What is to be served: a registered version with its bundle."""
@@ -157,6 +161,7 @@ class Target(Spec):
         one before.
 
         Raises:
+            LostError: it does not have the traffic, so that nothing can be settled.
             TargetError: it has the traffic, but something of the one before is left.
         """
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from mlops_assets.deployment import exposition, releases, supervision
 from mlops_assets.deployment.supervision import DRAIN_PATIENCE, SUPERVISOR_PATIENCE
 from mlops_assets.deployment.targets.base import (
+    LostError,
     Manifest,
     Release,
     Target,
@@ -112,12 +113,15 @@ class Local(Target):
 
     def settle(self, manifest: Manifest, context: TargetContext) -> Endpoint:
         folder = _folder(manifest["experiment"], context)
+        lost = LostError(f"{folder} does not serve version {manifest['version']}, to be settled")
+        if not folder.exists():
+            raise lost
         with supervision.exclusive(folder, context, _patience(manifest)):
+            state = supervision.state_of(folder)
+            if state is None or state.state != "live" or not endpoint.alive(folder):
+                raise lost
             endpoint.write(folder / STABLE, _desired(manifest, folder, self._environment(context)))
             supervision.shut_down(folder / CANDIDATE, context)
-            state = supervision.state_of(folder)
-            if state is None:
-                raise TargetError(f"{folder} holds no endpoint to settle")
             releases.drop(folder, keep={state.bundle_digest, state.previous_digest})
             return _endpoint(manifest["experiment"], state, folder)
 

@@ -14,6 +14,7 @@ from mlops_assets.deployment.sagemaker.account import INTERVAL, Account, weights
 from mlops_assets.deployment.sagemaker.spec import Capture, Serverless
 from mlops_assets.deployment.sagemaker.standing import Standing, Wanted
 from mlops_assets.deployment.targets.base import (
+    LostError,
     Manifest,
     Release,
     Target,
@@ -181,8 +182,8 @@ class SageMaker(Target):
     def settle(self, manifest: Manifest, context: TargetContext) -> Endpoint:
         with self._there(manifest["experiment"], context) as there:
             wanted = self._wanted(manifest, there, context)
-            if there.main is None:
-                raise TargetError(f"there is no endpoint {there.name} to settle")
+            if there.main is None or there.has_failed:
+                raise LostError(f"there is no endpoint {there.name} to settle")
             wanted.make_model()
             there.account.move(there.name, wanted.make_alone())
             wanted.settle(context.now())

@@ -8,7 +8,6 @@ from typing import Any, cast, get_args
 import dagster as dg
 
 from mlops_assets import vocabulary as names
-from mlops_assets.gateways import stopped
 from mlops_assets.monitoring.exporter.facts import (
     AssetMade,
     CheckSaid,
@@ -80,7 +79,7 @@ class Platform:
             experiments=every,
             checks=tuple(self._said.values()),
             assets=tuple(self._made(records)),
-            endpoints=tuple(_deployed(instance, records)),
+            endpoints=tuple(_deployed(records)),
             unfinished=_unfinished(instance, {*every, PLATFORM}),
             ended=tuple(each for each in self._ended.values() if each.experiment in books),
             tickets=tickets,
@@ -178,22 +177,21 @@ def _number(entry: Any) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _deployed(
-    instance: dg.DagsterInstance, records: Iterable[dg.EventLogRecord]
-) -> Iterator[Deployed]:
-    """The endpoints among what was materialized. One that does not say what is live is none:
-    people can report a materialization in the UI."""
-    found = {}
+def _deployed(records: Iterable[dg.EventLogRecord]) -> Iterator[Deployed]:
+    """The endpoints among what was materialized. One that says neither what is live nor who stopped
+    it is none: people can report a materialization in the UI."""
     for record in records:
         experiment, *parts = _key(record).path
         made = record.asset_materialization
         said = {k: v.value for k, v in made.metadata.items()} if made is not None else {}
-        if parts[0] == names.ENDPOINTS and said.get("state") == "live" and "version" in said:
-            found[(experiment, parts[1])] = (int(str(said["version"])), record.timestamp)
-    ended = stopped.read(instance.daemon_cursor_storage, found)
-    for (experiment, target), (version, since) in found.items():
-        expected = since > ended.get((experiment, target), 0.0)
-        yield Deployed(experiment, target, version, since, expected)
+        if parts[0] != names.ENDPOINTS or "version" not in said:
+            continue
+        version = int(str(said["version"]))
+        if names.STOPPED_BY in said:
+            since = datetime.fromisoformat(str(said["since"])).timestamp()
+            yield Deployed(experiment, parts[1], version, since, expected=False)
+        elif said.get("state") == "live":
+            yield Deployed(experiment, parts[1], version, record.timestamp, expected=True)
 
 
 def _unfinished(

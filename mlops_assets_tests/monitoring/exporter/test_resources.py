@@ -3,13 +3,13 @@
 import functools
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from mlops_assets import vocabulary as names
-from mlops_assets.gateways import stopped
 from mlops_assets.graph import build_experiment
 from mlops_assets.monitoring.exporter.facts import Facts
 from mlops_assets.monitoring.exporter.resources import DAY_S, Platform
@@ -129,9 +129,13 @@ def test_an_endpoint_is_expected_from_its_deployment_until_it_is_stopped(
     deploy(instance, **LIVE)
     (one,) = look(platform, instance).endpoints
     assert (one.target, one.version, one.expected) == ("local", 7, True)
-    stopped.mark(instance.daemon_cursor_storage, "churn", "local", one.since + 1)
-    assert [each.expected for each in look(platform, instance).endpoints] == [False]
-    stopped.mark(instance.daemon_cursor_storage, "churn", "local", one.since - 1)
+    since = "2026-05-03T00:00:00+00:00"
+    stopped = {"state": "stopped", "since": since, names.STOPPED_BY: "ada"}
+    deploy(instance, **{**LIVE, **stopped})
+    (told,) = look(platform, instance).endpoints
+    began = datetime.fromisoformat(since).timestamp()
+    assert (told.version, told.since, told.expected) == (7, began, False)
+    deploy(instance, **LIVE)
     assert [each.expected for each in look(platform, instance).endpoints] == [True]
 
 
