@@ -58,7 +58,8 @@ def promote(
         found = _version(registry, chosen, version)
         judgement = approval.judge(request, answers.standing(desk, chosen, found))
         if judgement.allowed and not judgement.done and not dry_run:
-            answers.promote(desk, found, request, judgement)
+            decision = answers.promote(desk, found, request, judgement)
+            _observe(current, chosen, f"version {found.version}: {decision.reason} ({decision.by})")
         lines = _lines(desk, chosen, found, judgement, dry_run=dry_run)
     except RegistryError as error:
         raise click.ClickException(str(error)) from error
@@ -85,6 +86,21 @@ def _version(
     if model is None or model.latest is None:
         raise click.ClickException(f"{experiment.name}: nothing was ever registered")
     return model.latest
+
+
+def _observe(settings: "Settings", experiment: "Experiment", words: str) -> None:
+    """Say it on the page of the registered version, where Dagster was ever used."""
+    import dagster as dg  # noqa: TID251
+
+    from mlops_assets import vocabulary as names
+    from mlops_assets.commands.instance import existing_instance
+
+    if (instance := existing_instance(settings)) is not None:
+        key = names.asset_key(experiment.name, names.REGISTERED_VERSION)
+        with instance:
+            instance.report_runless_asset_event(
+                dg.AssetObservation(key, description=words, metadata={"decided": words})
+            )
 
 
 def _lines(

@@ -53,6 +53,8 @@ class Answered:
     champions: dict[str, int] = field(default_factory=dict)
     """New ones, by experiment."""
     notes: list[str] = field(default_factory=list)
+    decided: dict[str, str] = field(default_factory=dict)
+    """What was decided, in words, by experiment."""
     left: int = MOST
     """Versions that may still be decided about."""
 
@@ -155,6 +157,7 @@ def _one(desk: Desk, experiment: Experiment, version: RegistryVersion, answered:
         said = _approve(desk, experiment, version, asked, answered)
     trouble = note(desk, experiment, version)
     answered.notes += [f"{experiment.name} {version.version}: {said}", *filter(None, [trouble])]
+    answered.decided[experiment.name] = f"version {version.version}: {said}"
     _tell(desk, version, f"{desk.now.isoformat(timespec='seconds')}: {said}")
     # Last: what ended before this is asked again.
     desk.registry.untag_version(version.name, version.version, REQUEST)
@@ -223,6 +226,7 @@ def _release(
         answered.champions[experiment.name] = number
     trouble = note(desk, experiment, version)
     answered.notes += [f"{experiment.name} {number}: {words}", *filter(None, [trouble])]
+    answered.decided[experiment.name] = f"version {number}: {words}"
 
 
 def _is_due(version: RegistryVersion, policy: PromotionSpec, *, outdated: bool) -> bool:

@@ -37,6 +37,8 @@ class Adoption:
     version: int
     key: str
     """Equal for equal requests, so that Dagster starts one run for each."""
+    is_first: bool
+    """Whether nobody asked before."""
 
 
 class Look:
@@ -48,6 +50,7 @@ class Look:
         watched: what to remember, by experiment.
         notes: what waits, and for what.
         moves: by experiment, what was done about an alias that was moved by hand.
+        decided: by experiment, what was decided on somebody's request, or after a freeze.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Look:
         self.watched: dict[str, Watched] = {}
         self.notes: list[str] = []
         self.moves: dict[str, str] = {}
+        self.decided: dict[str, str] = {}
         self._registry = registry
         self._decided = decided
         self._before = watched
@@ -109,6 +113,7 @@ class Look:
         answered = answers.answer(Desk(self._registry, self._now, self._dagster_url), ours)
         self.champions |= answered.champions
         self.notes += answered.notes
+        self.decided |= answered.decided
 
     def _look_at_new(
         self, experiment: Experiment, model: RegisteredModel, watched: Watched
@@ -203,12 +208,13 @@ class Look:
             refused = Decision("refused", reason, THE_GATES, at, attempt.run_id)
             self._registry.tag_version(version.name, number, refused.tags())
             return arrivals.settled(watched, number)
+        first = times == 0
         # A request whose run is not there is made once more, under its own name.
         if attempt is not None or times == 0:
             times += 1
             watched = arrivals.asked(watched, number)
         key = f"{name}:adopt:{number}:{version.created_ms}:{times}"
-        self.adoptions.append(Adoption(name, number, key))
+        self.adoptions.append(Adoption(name, number, key, first))
         return watched
 
     def _version(

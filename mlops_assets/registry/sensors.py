@@ -2,7 +2,7 @@
 changed it, and has versions evaluated that others registered."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -120,7 +120,7 @@ def build(
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else _as_deployed(look),
-            asset_events=[_observed(name, words) for name, words in look.moves.items()],
+            asset_events=[*_observed(look)],
             cursor=json.dumps(cursor, sort_keys=True),
         )
 
@@ -214,10 +214,19 @@ def _deployments(decided: Decided, by_name: Mapping[str, Experiment]) -> list[dg
     ]
 
 
-def _observed(experiment: str, words: str) -> dg.AssetObservation:
-    """A move of the alias by hand, on the page of the registered version."""
-    key = names.asset_key(experiment, names.REGISTERED_VERSION)
-    return dg.AssetObservation(key, description=words, metadata={"moved_by_hand": words})
+def _observed(look: Look) -> Iterator[dg.AssetObservation]:
+    """On the pages of registered versions: what no run did, and a version that others made."""
+    arrived = {
+        each.experiment: f"version {each.version} was registered outside Dagster, and is evaluated"
+        for each in look.adoptions
+        if each.is_first
+    }
+    for kind, found in (
+        ("moved_by_hand", look.moves), ("decided", look.decided), ("arrived", arrived)
+    ):  # fmt: skip
+        for experiment, words in found.items():
+            key = names.asset_key(experiment, names.REGISTERED_VERSION)
+            yield dg.AssetObservation(key, description=words, metadata={kind: words})
 
 
 def _as_deployed(look: Look) -> str:

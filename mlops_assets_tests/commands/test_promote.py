@@ -107,6 +107,18 @@ def test_what_is_forced_is_on_record(world: World, project: Project, mlops: Run)
     assert world.alias == number
 
 
+def test_a_promotion_stands_on_the_page_of_the_version(
+    world: World, project: Project, mlops: Run
+) -> None:
+    number = world.version("waiting")
+    key = names.asset_key("churn", names.REGISTERED_VERSION)
+    with open_instance(project.settings) as instance:
+        assert mlops("promote", "churn", "--reason", "the board agreed").exit_code == 0
+        (record,) = instance.fetch_observations(key, limit=5).records
+    assert record.asset_observation is not None
+    assert record.asset_observation.description == f"version {number}: the board agreed (ann)"
+
+
 def test_json_tells_a_refusal_too(world: World, mlops: Run) -> None:
     world.version("waiting")
     outcome = mlops("promote", "churn", "--reason", " ", "--json")

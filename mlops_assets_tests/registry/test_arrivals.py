@@ -49,13 +49,16 @@ def decision(daemon: Daemon, version: int) -> Decision | None:
 
 def test_a_version_of_others_is_evaluated_once(daemon: Daemon) -> None:
     theirs(daemon.registry)
-    (request,) = daemon.tick().run_requests
+    data = daemon.tick()
+    (request,), (event,) = data.run_requests, data.asset_events
+    assert event.asset_key == names.asset_key("churn", names.REGISTERED_VERSION)
+    assert event.description == "version 1 was registered outside Dagster, and is evaluated"
     assert (request.job_name, version_in(request)) == ("churn__retrain", 1)
     made = {key.path[-1] for key in request.asset_selection}
     assert made == {"trained_model", "evaluation", "registered_version", "reference_profile"}
     daemon.launch(request, Status.STARTED)
     data = daemon.tick()
-    assert data.run_requests == []
+    assert (data.run_requests, data.asset_events) == ([], [])
     assert "churn 1 is being evaluated" in data.skip_message
 
 

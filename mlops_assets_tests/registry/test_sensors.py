@@ -99,6 +99,9 @@ def test_a_refused_approval_is_told_on_the_tick_and_a_decision_is_deployed(
     versions.tag_version("churn", 2, {"mlops.approved_by": "ann", "mlops.approve": "good"})
     data = daemon.tick()
     assert "lacks registry.card.intended_use, registry.card.limitations" in data.skip_message
+    (event,) = data.asset_events
+    assert event.asset_key == names.asset_key("churn", names.REGISTERED_VERSION)
+    assert event.metadata["decided"].value.startswith("version 2: refused: ")
     approved = Decision("promoted", "good", "ann", "2026-01-01T00:00:00+00:00", "")
     versions.tag_version("churn", 2, approved.tags())
     champions.crown(versions, "churn", 2, now=datetime(2026, 1, 1, tzinfo=UTC))
