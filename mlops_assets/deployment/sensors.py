@@ -101,11 +101,15 @@ def build(
                 failing.append(f"{name}: {verdict.reason}")
             if not _is_news(verdict, told.get(name), now):
                 continue
-            told[name] = {"reason": verdict.reason, "at": now.isoformat()}
+            said = {"reason": verdict.reason, "at": now.isoformat()}
+            repaired = told.get(name, {}).get("repaired")
             events.append(_evaluation(experiment, target, verdict))
-            may = experiment.deployment.repair or verdict.abandoned
-            if not verdict.passed and not deploying and may:
+            may = (experiment.deployment.repair and verdict.known) or verdict.abandoned
+            # What was not known in between makes nothing new of the same.
+            if not verdict.passed and not deploying and may and _is_news(verdict, repaired, now):
                 requests[experiment.name] = _repair(experiment, verdict, now)
+                repaired = said
+            told[name] = {**said, "repaired": repaired}
         following = json.dumps({"next": (first + len(turn)) % len(endpoints), "told": told})
         return dg.SensorResult(
             run_requests=list(requests.values()) or None,

@@ -16,11 +16,13 @@ class Verdict:
     reason: str
     abandoned: bool = False
     """A rollout was begun, and nobody is there who ends it."""
+    known: bool = True
+    """Whether it could be found out."""
 
 
 def unknown(reason: object) -> Verdict:
     """Of an endpoint that cannot be judged."""
-    return Verdict(False, f"it cannot be found out: {reason}")
+    return Verdict(False, f"it cannot be found out: {reason}", known=False)
 
 
 def serves_the_champion(

@@ -44,7 +44,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def mlops(project: Project) -> Run:
     def run(*arguments: str) -> Result:
-        variables = {"MLOPS_ROOT": str(project.root), "MLOPS_USER": "ann", "DAGSTER_HOME": None}
+        # MLflow leaves its variable in the process where a test before used it.
+        unset = dict.fromkeys(("DAGSTER_HOME", "MLFLOW_TRACKING_URI"))
+        variables = {"MLOPS_ROOT": str(project.root), "MLOPS_USER": "ann", **unset}
         return CliRunner().invoke(cli, [*arguments], env=variables)
 
     return run

@@ -172,6 +172,16 @@ def test_it_repairs_only_where_the_yaml_says_so_and_not_all_the_time(
     assert request.job_name == "churn__deploy"
     config = request.run_config["ops"]["churn__endpoints__local"]["config"]
     assert config["reason"].startswith("repair: nothing was ever deployed")
+    journal = Journal(repairing.store, "churn", "local")
+    journal.write(BEGUN)
+    path = tmp_path / "data" / "churn" / "rollouts" / "local.json"
+    path.write_text("{")
+    unknown = repairing.tick()
+    assert "it cannot be found out" in unknown.skip_message
+    path.unlink()
+    again = repairing.tick()
+    assert again.asset_events[0].description.startswith("nothing was ever deployed")
+    assert (unknown.run_requests, again.run_requests) == ([], []), "not known, and nothing new"
     asked = [repairing.tick().run_requests for _ in range(61)]
     assert sum(map(len, asked)) == 1
     keys = {request.run_key, *(r.run_key for requests in asked for r in requests)}

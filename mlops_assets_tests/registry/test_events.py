@@ -211,7 +211,7 @@ class Deployments(RuleBasedStateMachine):
     def the_sensor_looks(self) -> None:
         self.world.look()
 
-    @precondition(lambda self: self.world.queued)
+    @precondition(lambda self: self.world.queued and self.world.champion is not None)
     @rule()
     def a_run_deploys(self) -> None:
         self.world.deploy()
