@@ -20,7 +20,7 @@ pytestmark = pytest.mark.pipeline
 # Enough of them, and slow enough, to be interrupted in between.
 SLOW = (
     CHURN.replace("n_trials: 3", "n_trials: 16\n  workers: 2\n  pruning: false")
-    .replace("max_iter: 30", "max_iter: 150")
+    .replace("max_iter: 30", "max_iter: 500")
     .replace("customers: 350", "customers: 600")
 )
 
