@@ -5,6 +5,7 @@ the version. May be repeated at any point.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways import champions
@@ -67,16 +68,17 @@ def answer(desk: Desk, experiments: Iterable[Experiment]) -> Answered:
     """
     by_model = {experiment.model_name: experiment for experiment in experiments}
     answered = Answered()
-    for tag in (REJECT, APPROVE, FROZEN_UNTIL):
-        found = _tagged(desk, tag)
-        if tag == FROZEN_UNTIL:
-            # The newest first: it is what the others are superseded by.
-            found = sorted(found, key=lambda one: -one.version)
-        for version in found:
+    # One search after the other: what is answered may lose the tags that are searched for next.
+    for settle, search in (
+        (_one, partial(_tagged, desk, REJECT)),
+        (_one, partial(_tagged, desk, APPROVE)),
+        (_release, partial(_held_up, desk)),
+    ):
+        for version in search():
             if (experiment := by_model.get(version.name)) is None:
                 continue
             try:
-                (_release if tag == FROZEN_UNTIL else _one)(desk, experiment, version, answered)
+                settle(desk, experiment, version, answered)
             except RefusedError as error:
                 answered.notes.append(f"{experiment.name} {version.version}: {error}")
     return answered
@@ -132,6 +134,11 @@ def note(desk: Desk, experiment: Experiment, version: RegistryVersion) -> str:
 
 def _tagged(desk: Desk, tag: str) -> list[RegistryVersion]:
     return desk.registry.versions_tagged(tag, most=SEARCHED)
+
+
+def _held_up(desk: Desk) -> list[RegistryVersion]:
+    """By a freeze, the newest first: it is what the others are superseded by."""
+    return sorted(_tagged(desk, FROZEN_UNTIL), key=lambda one: -one.version)
 
 
 def _champion(desk: Desk, experiment: Experiment) -> int | None:

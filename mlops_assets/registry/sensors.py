@@ -73,13 +73,13 @@ def build(
         model_registry: dg.ResourceParam[ModelRegistry],
         dagster_url: dg.ResourceParam[str],
     ) -> dg.SensorResult | dg.SkipReason:
-        seen, watched = _remembered(context.cursor)
+        content = json.loads(context.cursor or "{}")
+        seen, watched = _remembered(content)
+        before = Read(**content.get("read", {}))
         now = datetime.now(UTC)
         # Read before the look: a mark that is left during it is for the next one.
         mark = _mark(context.instance) if webhooks else ""
-        if webhooks and not waking.is_due(
-            _looked(context.cursor), mark, now=now, interval=PAUSE_SECONDS
-        ):
+        if webhooks and not waking.is_due(_looked(content), mark, now=now, interval=PAUSE_SECONDS):
             return dg.SkipReason("no webhook came, and the last look was a moment ago")
         try:
             look = Look(
@@ -98,13 +98,13 @@ def build(
             context.log.warning(words)
         # Read before what is live: an event that comes meanwhile is for the next look.
         newest = context.instance.event_log_storage.get_maximum_record_id() or 0
-        asked = to_ask(look.champions, seen=seen, read=_read(context.cursor), newest=newest)
+        asked = to_ask(look.champions, seen=seen, read=before, newest=newest)
         live = _live(context.instance, [by_name[name] for name in sorted(asked)])
         # Milliseconds are ahead of any count of changes.
         first = int(now.timestamp() * 1000)
         decided = decide(look.champions, seen=seen, live=live, first=first)
         read = read_now(
-            _read(context.cursor),
+            before,
             newest=newest,
             whole=asked <= live.keys(),
             without=decided.seen.keys() & by_name.keys() - look.champions.keys(),
@@ -127,8 +127,7 @@ def build(
     return dg.Definitions(sensors=[registry_changed])
 
 
-def _remembered(cursor: str | None) -> tuple[dict[str, Seen], dict[str, Watched]]:
-    content = json.loads(cursor or "{}")
+def _remembered(content: Mapping[str, Any]) -> tuple[dict[str, Seen], dict[str, Watched]]:
     arrivals = {
         name: Watched(
             born_ms=each["born_ms"],
@@ -140,13 +139,9 @@ def _remembered(cursor: str | None) -> tuple[dict[str, Seen], dict[str, Watched]
     return {k: Seen(**v) for k, v in content.get("champions", {}).items()}, arrivals
 
 
-def _looked(cursor: str | None) -> Looked | None:
-    last = json.loads(cursor or "{}").get("looked")
+def _looked(content: Mapping[str, Any]) -> Looked | None:
+    last = content.get("looked")
     return Looked(**last) if last else None
-
-
-def _read(cursor: str | None) -> Read:
-    return Read(**json.loads(cursor or "{}").get("read", {}))
 
 
 def _mark(instance: dg.DagsterInstance) -> str:

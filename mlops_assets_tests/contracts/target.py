@@ -86,8 +86,11 @@ class TargetContract:
         with pytest.raises(TargetError):
             target.ask("churn", 1, [], context)
 
-    def test_a_life(self, target, context, builts, releases, journal, tmp_path: Path) -> None:
-        def deploy(index: int, **changes):
+    @pytest.fixture
+    def deploy(self, target, context, builts, releases, journal):
+        """Roll out a release, changed as asked."""
+
+        def deployed(index: int, journal: Journal = journal, **changes):
             return roll_out(
                 target,
                 replace(releases[index], **changes),
@@ -99,6 +102,11 @@ class TargetContract:
                 tell=lambda _: None,
             )
 
+        return deployed
+
+    def test_a_life(
+        self, deploy, target, context, builts, releases, journal, tmp_path: Path
+    ) -> None:
         first = deploy(0)
         live = first.endpoint
         assert first.changed
@@ -171,20 +179,8 @@ class TargetContract:
         assert target.serves(one, context) is not None, "what is settled was rolled back"
 
     def test_what_was_stopped_while_it_was_settled_is_no_lock(
-        self, target, context, builts, releases, journal, tmp_path: Path
+        self, deploy, target, context, tmp_path: Path
     ) -> None:
-        def deploy(index: int, journal: Journal = journal):
-            return roll_out(
-                target,
-                releases[index],
-                builts[index].folder,
-                spec=RolloutSpec(),
-                journal=journal,
-                context=context,
-                run="test",
-                tell=lambda _: None,
-            )
-
         killed = KilledSettling(DataStore(str(tmp_path / "journal"), {}), "churn", self.kind)
         for first, following in ((0, 1), (0, 0)):
             with pytest.raises(KilledError):
