@@ -19,7 +19,8 @@ INTERVAL_SECONDS = 30
 MOST_CHECKED = 50
 """Experiments whose checks are read in one tick; the next tick goes on behind them. An evaluation
 carries its pictures, and reading it takes a millisecond."""
-MOST_LINES = 10
+MOST_TOLD = 20
+"""Experiments about which one tick says why nothing is started."""
 
 
 def build(
@@ -60,13 +61,13 @@ def build(
         steps = {name: step(name, cases[name], facts[name], now) for name in open_ones}
         starting = turns(steps, {n: retrain_of(each).priority for n, each in open_ones.items()})
         # A tick either starts or refuses, since only one that starts nothing may give reasons.
-        # What is not taken now is decided again by the next tick.
-        taken = starting or steps
+        # What is not taken now is decided again by the next tick: no refusal goes unsaid.
+        taken = starting or _told(steps, cases)
         cases |= {name: steps[name].case for name in taken}
         following = Memory(now.isoformat(timespec="seconds"), turn, cases)
         return dg.SensorResult(
             run_requests=[_request(watched[n], steps[n], cases[n]) for n in starting],
-            skip_reason=None if starting else _reason(steps, len(watched)),
+            skip_reason=None if starting else _reason(steps, taken, len(watched)),
             cursor=following.to_json(),
         )
 
@@ -122,9 +123,20 @@ def _parts(start: Start) -> tuple[str, ...]:
     return REFRESHED if start.part == "data" else start.assets
 
 
-def _reason(steps: Mapping[str, Step], watched: int) -> str:
-    lines = [f"{name}: {steps[name].words}" for name in sorted(steps)]
-    if not lines:
+def _told(steps: Mapping[str, Step], cases: Mapping[str, Case]) -> list[str]:
+    """The experiments whose turn it is to be told about: those whose case ends, then those that are
+    held back since now, then those of which the same was said before."""
+
+    def turn(name: str) -> tuple[bool, bool, str]:
+        after = steps[name].case
+        return after.is_open, after == cases[name], name
+
+    return sorted(steps, key=turn)[:MOST_TOLD]
+
+
+def _reason(steps: Mapping[str, Step], told: Sequence[str], watched: int) -> str:
+    if not steps:
         return f"nothing asks for a retraining; experiments watched: {watched}"
-    more = len(lines) - MOST_LINES
-    return "\n".join([*lines[:MOST_LINES], *([f"and {more} more"] if more > 0 else [])])
+    lines = [f"{name}: {steps[name].words}" for name in told]
+    more = len(steps) - len(told)
+    return "\n".join([*lines, *([f"and {more} more"] if more else [])])

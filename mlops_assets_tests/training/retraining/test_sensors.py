@@ -286,8 +286,29 @@ def test_the_greater_priority_goes_first_and_the_text_is_bounded(
     assert first[:8] == [f"e{i:02}__retrain" for i in range(25) if i % 3 == 2]
     assert len(daemon.tick().run_requests) == 5
     lines = daemon.tick().skip_message.splitlines()
-    assert len(lines) == sensors.MOST_LINES + 1
-    assert lines[-1] == "and 15 more"
+    assert len(lines) == sensors.MOST_TOLD + 1
+    assert lines[-1] == "and 5 more"
+
+
+def test_of_many_refusals_each_is_told_in_some_tick(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensors, "MOST_TOLD", 2)
+    refused = [churn(name=f"r{i}") for i in range(5)]
+    held = [churn(name=f"a{i}", on_drift=True, brakes={"cool_down": 9}) for i in range(3)]
+    daemon = Daemon(instance, *refused, *held)
+    for each in [*refused, *held]:
+        daemon.by_hand(each.name)
+        daemon.report(names.HAS_NOT_DRIFTED, passed=False, name=each.name)
+    for request in daemon.tick().run_requests:
+        daemon.run(request)
+    told = [str(daemon.tick().skip_message) for _ in range(4)]
+    assert [len(each.splitlines()) for each in told] == [3, 3, 3, 3]
+    for each in refused:
+        assert f"{each.name}: refused: no new data" in "\n".join(told)
+        assert daemon.case(each.name).said.startswith("refused: no new data")
+    for each in held:
+        assert f"{each.name}: held back by cool-down" in "\n".join(told)
 
 
 def test_checks_are_read_in_turn(instance: dg.DagsterInstance) -> None:
