@@ -72,6 +72,7 @@ def existing_registry(settings: Settings) -> "tuple[ModelRegistry | None, str]":
     import logging
 
     from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
+    from mlops_assets.gateways.tracking_uri import shown
 
     path = settings.tracking_uri.removeprefix("sqlite:///")
     if path != settings.tracking_uri and not Path(path).exists():
@@ -87,7 +88,7 @@ def existing_registry(settings: Settings) -> "tuple[ModelRegistry | None, str]":
     except RegistryError as error:
         return None, str(error)
     except Exception as error:  # noqa: BLE001 whatever a broken store raises, status goes on
-        return None, f"MLflow cannot be read at {settings.tracking_uri}: {error}"
+        return None, f"MLflow cannot be read at {shown(settings.tracking_uri)}: {error}"
     return registry, ""
 
 

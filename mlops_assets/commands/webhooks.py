@@ -40,6 +40,7 @@ def webhooks(*, host: str, port: int, url: str | None) -> None:
 def _register(settings: "Settings", url: str) -> None:
     from mlops_assets.gateways import webhooks as gateway
     from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
+    from mlops_assets.gateways.tracking_uri import shown
 
     registry = ModelRegistry(settings.tracking_uri, settings.artifacts_url, settings.mlflow_url)
     try:
@@ -47,7 +48,7 @@ def _register(settings: "Settings", url: str) -> None:
     except RegistryError as error:
         raise click.ClickException(str(error)) from error
     click.echo(
-        f"{settings.tracking_uri} sends {', '.join(gateway.EVENTS)} to {url}"
+        f"{shown(settings.tracking_uri)} sends {', '.join(gateway.EVENTS)} to {url}"
         f"{'' if new else ' (it was registered before, and is now as said)'}"
     )
 

@@ -4,13 +4,12 @@ Knows no stage and no Dagster. What is written to a run stands in `run_log`, to 
 """
 
 import os
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from mlops_assets.gateways.marks import Marks
 from mlops_assets.gateways.registered import (
@@ -23,6 +22,7 @@ from mlops_assets.gateways.registered import (
     version_from,
 )
 from mlops_assets.gateways.run_log import RunLog
+from mlops_assets.gateways.tracking_uri import refused, shown, unreachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,19 +52,18 @@ class ModelRegistry(RunLog, Marks):
         """Find out within seconds whether the server is there.
 
         Raises:
-            RegistryError: nothing listens where the tracking URI points.
+            RegistryError: nothing listens where the tracking URI points, or a database there lets
+                nobody in.
         """
-        address = urlsplit(self.tracking_uri)
-        if address.scheme not in ("http", "https"):
-            return
-        port = address.port or (443 if address.scheme == "https" else 80)
-        try:
-            socket.create_connection((address.hostname or "", port), timeout=5).close()
-        except OSError as error:
+        uri = self.tracking_uri
+        trouble = unreachable(uri)
+        if not trouble and self._client is None:
+            trouble = refused(uri)
+        if trouble:
             raise RegistryError(
-                f"MLflow does not answer at {self.tracking_uri} ({error}): start it, or correct "
-                "MLFLOW_TRACKING_URI (unset, a local database is used)"
-            ) from error
+                f"MLflow does not answer at {shown(uri)} ({trouble}): start it, or "
+                "correct MLFLOW_TRACKING_URI (unset, a local database is used)"
+            )
 
     @property
     def client(self) -> "MlflowClient":

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
+from mlops_assets.gateways.tracking_uri import shown
 
 SIGNATURE = "X-MLflow-Signature"
 DELIVERY = "X-MLflow-Delivery-Id"
@@ -96,7 +97,7 @@ def register(registry: ModelRegistry, url: str, secret: str) -> bool:
     if not registry.tracking_uri.startswith(("http://", "https://")):
         raise RegistryError(
             f"webhooks are sent by an MLflow server, and MLFLOW_TRACKING_URI is a database: "
-            f"{registry.tracking_uri}"
+            f"{shown(registry.tracking_uri)}"
         )
     client = registry.client
     events: list[Any] = [*EVENTS]

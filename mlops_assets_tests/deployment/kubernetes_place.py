@@ -26,8 +26,14 @@ SECRET = "store"
 @contextmanager
 def store_for_pods(node: Cluster, image: str) -> Iterator[s3_peer.S3]:
     """An S3 at the address that the node's pods have for this machine, and nobody outside it."""
+    with s3_peer.running(node.machine or _bridge(node, image)) as s3:
+        s3.create_bucket("models")
+        yield s3
+
+
+def _bridge(node: Cluster, image: str) -> str:
+    """The address of the bridge between the pods of the node, which is made with the first one."""
     with node.namespace("bridge", wait=False) as name:
-        # The bridge is made with the first pod.
         container = {"name": "pause", "image": image, "command": ["sleep", "60"]}
         node.apply(
             {
@@ -38,11 +44,8 @@ def store_for_pods(node: Cluster, image: str) -> Iterator[s3_peer.S3]:
             }
         )
         asked = ("get", "pod", "first", f"-n={name}", "-o=jsonpath={.status.podIP}")
-        address = until(lambda: node.kubectl(*asked), 60)
-    gateway = address.rpartition(".")[0] + ".1"
-    with s3_peer.running(gateway) as s3:
-        s3.create_bucket("models")
-        yield s3
+        address: str = until(lambda: node.kubectl(*asked), 60)
+    return f"{address.rpartition('.')[0]}.1"
 
 
 @dataclass(kw_only=True)

@@ -5,6 +5,7 @@ Only clusters on loopback are touched.
 """
 
 import fcntl
+import json
 import os
 import random
 import shutil
@@ -39,6 +40,8 @@ class Cluster:
     """Why no pod can really run; empty when one can."""
     importer: tuple[str, ...]
     """The command that brings an image archive, its last argument, into the node."""
+    machine: str = ""
+    """The address that pods have for this machine, where that is known before there are pods."""
 
     @property
     def api(self) -> client.ApiClient:
@@ -140,7 +143,14 @@ def _given(kubeconfig: Path) -> Cluster:
         if shutil.which("kind") and context.startswith("kind-")
         else (f"{kubeconfig}: only kind's clusters, by its program, are known to take images")
     )
-    return Cluster(kubeconfig, lacks, importer)
+    return Cluster(kubeconfig, lacks, importer, "" if lacks else _gateway_of_kind())
+
+
+def _gateway_of_kind() -> str:
+    """This machine in the network of kind's nodes, which are containers."""
+    said = _output(["docker", "network", "inspect", "kind"], env={**os.environ}, timeout=20)
+    gateways = [each.get("Gateway", "") for each in json.loads(said)[0]["IPAM"]["Config"]]
+    return next(address for address in gateways if "." in address)
 
 
 @contextmanager

@@ -1,11 +1,7 @@
 """Versions that others register: each is evaluated once, whatever happens between two looks."""
 
-import random
-import socket
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -207,69 +203,3 @@ def test_an_alias_set_by_hand_is_written_down(daemon: Daemon) -> None:
     assert found is not None
     assert (found.outcome, found.by) == ("promoted", BY_HAND)
     assert found.reason == "the alias champion was set although it was waiting"
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_whatever_happens_none_is_missed_and_none_is_asked_for_twice(
-    daemon: Daemon, seed: int, tmp_path: Path
-) -> None:
-    """A random history of a real registry, with daemons that end at any tick and a registry that
-    is away for a while."""
-    draw = random.Random(seed)
-    registry, keys, pending = daemon.registry, Counter[str](), list[tuple[dg.RunRequest, str]]()
-    foreign: set[int] = set()
-    away = ModelRegistry(f"http://127.0.0.1:{_closed_port()}", "", "")
-    theirs(registry)
-    foreign.add(1)
-
-    def tick() -> None:
-        for request in daemon.tick().run_requests:
-            keys[str(request.run_key)] += 1
-            if request.job_name == "churn__retrain":
-                pending.append((request, daemon.launch(request, Status.STARTED)))
-
-    def finish() -> None:
-        request, run_id = pending.pop(draw.randrange(len(pending)))
-        run = daemon.instance.get_run_by_id(run_id)
-        assert run is not None
-        daemon.instance.delete_run(run_id)
-        daemon.instance.add_run(run.with_status(Status.SUCCESS))
-        if version_in(request) in foreign:
-            tags = {**BUNDLE, **PROMOTED.tags()}
-            registry.tag_version("churn", version_in(request), tags)
-
-    tick()
-    for _ in range(40):
-        what = draw.choice(
-            ("theirs", "ours", "delete", "tick", "tick", "finish", "restart", "away")
-        )
-        if what == "theirs":
-            foreign.add(theirs(registry))
-        elif what == "ours":
-            ours(registry)
-        elif what == "delete" and len(foreign) > 1:
-            gone = draw.choice(sorted(foreign))
-            foreign.remove(gone)
-            registry.client.delete_model_version("churn", str(gone))
-        elif what == "finish" and pending:
-            finish()
-        elif what == "restart":
-            cursor = daemon.cursor
-            daemon = Daemon(ModelRegistry(registry.tracking_uri, "", ""), daemon.instance)
-            daemon.cursor = cursor
-        elif what == "away":
-            daemon.registry = away
-            assert daemon.asked() == []
-            daemon.registry = registry
-        tick()
-    while pending:
-        finish()
-    tick()
-    assert set(keys.values()) == {1}
-    undecided = {n for n in foreign if Decision.of(registry.version("churn", n).tags) is None}
-    assert undecided == set()
-
-
-def _closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

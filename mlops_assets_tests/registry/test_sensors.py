@@ -1,9 +1,7 @@
 """The registry sensor on a real Dagster instance over a real MLflow store."""
 
 import json
-import random
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -267,82 +265,3 @@ def test_a_registry_that_does_not_answer_is_a_reason_to_skip(
 
 def test_without_experiments_there_is_no_sensor() -> None:
     assert sensors.build([], []).sensors is None
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_whatever_happens_to_aliases_each_change_is_deployed_once_and_the_champion_is_live(
-    daemon: Daemon, versions: ModelRegistry, seed: int
-) -> None:
-    """A random history of a real registry: decisions, moves by hand, deletions, runs that end in
-    any order and deploy what is champion then, daemons that end at any tick, lost cursors, a
-    registry that is away."""
-    draw = random.Random(seed)
-    keys, pending = Counter[str](), list[str]()
-    changes = lost = 0
-    for number in versions.client.search_model_versions("name = 'churn'"):
-        versions.tag_version("churn", int(number.version), PROMOTED.tags())
-
-    def there() -> list[int]:
-        found = versions.client.search_model_versions("name = 'churn'")
-        return sorted(int(one.version) for one in found)
-
-    def tick() -> None:
-        for request in daemon.tick().run_requests:
-            assert request.job_name == "churn__deploy"
-            keys[str(request.run_key)] += 1
-            pending.append(daemon.launch(request, dg.DagsterRunStatus.STARTED))
-
-    def ends() -> None:
-        run_id = pending.pop(draw.randrange(len(pending)))
-        run = daemon.instance.get_run_by_id(run_id)
-        assert run is not None
-        daemon.live(versions.aliases("churn")[CHAMPION])
-        daemon.instance.delete_run(run_id)
-        daemon.instance.add_run(run.with_status(dg.DagsterRunStatus.SUCCESS))
-
-    champions.crown(versions, "churn", 1, now=datetime.now(UTC))
-    changes += 1
-    for _ in range(40):
-        before = versions.aliases("churn")[CHAMPION]
-        what = draw.choice(
-            ("decided", "by hand", "register", "delete", "tick", "tick", "ends", "ends", "restart",
-             "lost", "away")
-        )  # fmt: skip
-        if what == "decided":
-            champions.crown(versions, "churn", draw.choice(there()), now=datetime.now(UTC))
-        elif what == "by hand":
-            # Long after the last decision, whose alias could else be about to follow.
-            champions.follow(versions, "churn", before)
-            versions.set_alias("churn", CHAMPION, draw.choice(there()))
-        elif what == "register":
-            tags = {**BUNDLE, **PROMOTED.tags()}
-            versions.register("churn", source="runs:/r/model", run_id="", tags=tags)
-        elif what == "delete" and (idle := sorted({*there()} - {before})):
-            versions.client.delete_model_version("churn", str(draw.choice(idle)))
-        elif what == "ends" and pending:
-            ends()
-        elif what == "lost":
-            daemon.cursor = None
-            lost += 1
-        elif what == "restart":
-            cursor = daemon.cursor
-            daemon = Daemon(ModelRegistry(versions.tracking_uri, "", ""), daemon.instance)
-            daemon.cursor = cursor
-        elif what == "away":
-            known, daemon.registry = daemon.registry, ModelRegistry("http://127.0.0.1:9", "", "")
-            assert daemon.asked() == []
-            daemon.registry = known
-        changes += versions.aliases("churn")[CHAMPION] != before
-        if draw.random() < 0.7:
-            tick()
-    while True:
-        tick()
-        if not pending:
-            break
-        while pending:
-            ends()
-    assert set(keys.values()) == {1}
-    assert len(keys) <= changes + lost
-    (record,) = daemon.instance.fetch_materializations(endpoint_key(CHURN), limit=1).records
-    live = record.asset_materialization.metadata["version"].value
-    assert live == versions.aliases("churn")[CHAMPION]
