@@ -22,6 +22,7 @@ from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways import champions
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.decisions import THE_GATES, Decision
+from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.serving import bundle
 from mlops_assets_tests.builders import Built, make_bundle, make_experiment
 from mlops_assets_tests.deployment.test_shadow import logged
@@ -40,6 +41,13 @@ STEPS = RolloutSpec(steps=(10, 50), bake_s=60, timeout_s=600, min_requests=100)
 
 class Shelf(MemoryRegistry):
     """A registry whose bundles lie on this disk."""
+
+    def download(self, uri: str, folder: Path) -> Path:
+        return Path(uri)
+
+
+class Stored(ModelRegistry):
+    """A real one, whose bundles lie on this disk."""
 
     def download(self, uri: str, folder: Path) -> Path:
         return Path(uri)
@@ -75,7 +83,7 @@ class Site:
     instance: dg.DagsterInstance
     target: Target | None = None
     deployment: dict[str, Any] = field(default_factory=dict)
-    registry: Shelf = field(default_factory=lambda: Shelf({}))
+    registry: Any = field(default_factory=lambda: Shelf({}))
 
     def __post_init__(self) -> None:
         asked = {"targets": [{"kind": "local"}], "preflight": {"requests": 20}, **self.deployment}
@@ -99,12 +107,22 @@ class Site:
 
     def version(self, built: Built) -> int:
         tags = {"mlops.bundle_uri": str(built.folder), "mlops.bundle_digest": built.digest}
-        return self.registry.register("churn", source="", run_id="", tags=tags)
+        number: int = self.registry.register(
+            "churn", source="s3://models/churn", run_id="", tags=tags
+        )
+        return number
+
+    def promote(self, version: int, decision: Decision = GATES) -> None:
+        self.registry.tag_version("churn", version, decision.tags())
+        champions.crown(self.registry, "churn", version, now=datetime.now(UTC))
 
     def deploy(self, version: int, decision: Decision = GATES, **knobs: Any) -> "Deployed":
         """Make it the champion, and materialize the endpoint as the sensor has it done."""
-        self.registry.tag_version("churn", version, decision.tags())
-        champions.crown(self.registry, "churn", version, now=datetime.now(UTC))
+        self.promote(version, decision)
+        return self.materialize(version, **knobs)
+
+    def materialize(self, version: int, **knobs: Any) -> "Deployed":
+        """The endpoint, as the sensor asked for it when that version was the champion."""
         done = dg.materialize(
             list(assets.build(self.experiment).assets or ()),
             instance=self.instance,
@@ -197,6 +215,22 @@ def test_a_version_that_answers_wrong_is_refused_and_the_old_one_answers(
     assert f"Version 1 still serves at {site.place.state.url}" in refused.message
     assert answered(site, one) == "1"
     assert not refused.done.asset_materializations_for_node(site.key.to_python_identifier())
+
+
+def test_a_run_whose_version_was_deleted_while_it_waited_leaves_the_old_one(
+    sited: Callable[..., Site], one: Built, two: Built, model_registry: ModelRegistry
+) -> None:
+    site = sited(registry=Stored(model_registry.tracking_uri, "", ""))
+    assert site.deploy(site.version(one)).done.success
+    site.promote(second := site.version(two))
+    site.registry.client.delete_model_version("churn", str(second))
+    waited = site.materialize(second)
+    assert not waited.done.success
+    assert "no version has the alias champion; mlops promote gives it to one" in waited.message
+    assert answered(site, one) == "1"
+    site.promote(1)
+    assert site.materialize(second).done.success
+    assert answered(site, one) == "1"
 
 
 def test_a_version_that_disagrees_with_the_live_one_is_refused(
