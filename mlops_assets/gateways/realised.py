@@ -113,3 +113,5 @@ class Performance:
     """Labels that belong to no logged row of these windows."""
     examples: tuple[str, ...]
     """Some of these, by request or entity."""
+    data_digest: str = ""
+    """Of the training set of the live version; empty where nobody wrote it down."""

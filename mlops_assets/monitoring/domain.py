@@ -45,6 +45,11 @@ class Separation:
     """What shuffling a column costs of the area, the most telling first."""
     drifted: bool
 
+    @property
+    def telling(self) -> tuple[str, ...]:
+        """The columns that give anything away, the most telling first."""
+        return tuple(name for name, cost in self.columns if cost > 0)
+
 
 def separate(
     reference: "pd.DataFrame", current: "pd.DataFrame", spec: DriftSpec, *, seed: int = 0

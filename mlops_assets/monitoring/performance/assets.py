@@ -12,7 +12,7 @@ from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.realised import Labels, LoggedRows, Performance, QualityWindow
 from mlops_assets.gateways.records import Endpoint
-from mlops_assets.gateways.registered import held_out
+from mlops_assets.gateways.registered import Origin, held_out
 from mlops_assets.monitoring.performance import logged, measurement
 from mlops_assets.serving.recording import window_start
 
@@ -120,6 +120,7 @@ def _measured(
         labels=labels.known if labels is not None else 0,
         unknown=found.unknown,
         examples=found.examples,
+        data_digest=Origin.of(tags).data_digest,
     )
     metric = experiment.monitoring.quality.metric or experiment.metric
     rows = [_row(window, metric) for window in record.windows]

@@ -13,11 +13,10 @@ from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.model_registry import ModelRegistry
 from mlops_assets.gateways.realised import LoggedRows, Performance
 from mlops_assets.gateways.registered import Origin
-from mlops_assets.monitoring import charts, domain
-from mlops_assets.monitoring.counting import counted
+from mlops_assets.monitoring import charts
 from mlops_assets.monitoring.domain import Separation
 from mlops_assets.monitoring.drawing import Picture, as_markdown
-from mlops_assets.monitoring.performance import features, finding, rows, verdict
+from mlops_assets.monitoring.performance import combinations, features, finding, rows, verdict
 from mlops_assets.monitoring.performance.finding import Found
 from mlops_assets.monitoring.resources import numbers_before
 from mlops_assets.monitoring.spec import DriftSpec, QualitySpec
@@ -46,7 +45,7 @@ def _quality_holds(experiment: Experiment) -> dg.AssetChecksDefinition:
                 description=f"On labels that came since, {metric} is as on the held-out rows: it "
                 f"is shown to be worse by more than {spec.margin:g} in fewer than {spec.at_least} "
                 f"of the newest {spec.windows} windows with {spec.min_labels} labels. Of a fall it "
-                "says whether inputs drifted with it, or hold: concept drift.",
+                "says whether inputs drifted with it, alone or together, or hold: concept drift.",
             )
         ],
         ins={"performance": dg.AssetIn(key)},
@@ -92,20 +91,11 @@ def _rows_have_not_drifted(experiment: Experiment) -> dg.AssetChecksDefinition:
         model_registry: dg.ResourceParam[ModelRegistry],
     ) -> dg.AssetCheckResult:
         version = model_registry.version(experiment.model_name, prediction_log.version)
-        found = features.tables(
-            data_store,
-            experiment.name,
-            prediction_log,
-            data_digest=Origin.of(version.tags).data_digest,
-            most=domain.MOST_ROWS,
-        )
-        if found is None or min(len(found.logged), len(found.reference)) < spec.min_rows:
-            there = 0 if found is None else len(found.logged)
-            said = f"{counted(there, 'logged row')} beside the training set"
-            more = f"{spec.min_rows} are needed (monitoring.drift.min_rows)"
-            return _rows_not_judged(key, f"{said}, {more}")
+        digest = Origin.of(version.tags).data_digest
         try:
-            judged = domain.separate(found.reference, found.logged, spec)
+            found, judged = combinations.separate(
+                data_store, experiment, prediction_log, data_digest=digest
+            )
         except ValueError as error:
             return _rows_not_judged(key, str(error))
         check = dg.AssetCheckKey(key, names.ROWS_HAVE_NOT_DRIFTED)
@@ -140,7 +130,7 @@ def _pictures(
     """The area of each evaluation, what tells the rows apart, and the first columns of it."""
     starts, values = zip(*areas, strict=True)
     title, words = "Area under the curve, by evaluation", f"alarm from {spec.rows_auc:g} on"
-    telling = [name for name, cost in found.columns if cost > 0][: 4 if found.drifted else 1]
+    telling = found.telling[: 4 if found.drifted else 1]
     return [
         charts.over_windows(
             title,
@@ -158,7 +148,7 @@ def _rows_judged(
     key: dg.AssetKey, found: Separation, spec: DriftSpec, version: int, drawn: Sequence[Picture]
 ) -> dg.AssetCheckResult:
     low, high = found.by_chance
-    telling = ", ".join(name for name, cost in found.columns[:3] if cost > 0)
+    telling = ", ".join(found.telling[:3])
     said = (
         f"logged rows are told from those of the training with an area of {found.auc:.3f}; chance "
         f"gives {low:.3f} to {high:.3f}, {spec.rows_auc:g} is an alarm"

@@ -40,7 +40,7 @@ def find(store: DataStore, experiment: Experiment, performance: Performance) -> 
     drifted = None
     if not judged.passed:
         starts = {each.window.begins for each in judged.fallen}
-        drifted = inputs.compare(store, experiment, performance.version, starts)
+        drifted = inputs.compare(store, experiment, performance, starts)
     ours = tuple(each for each in performance.windows if each.version == performance.version)
     if judged.note:
         estimate = _expected(ours, performance, standard.metric, experiment.task)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from mlops_assets.gateways.realised import QualityWindow
 from mlops_assets.gateways.records import Metric
+from mlops_assets.monitoring.domain import Separation
 from mlops_assets.monitoring.spec import QualitySpec
 
 
@@ -61,13 +62,28 @@ class Inputs:
     """0 where that is not known."""
     drifted: tuple[str, ...]
     """The columns that are not as in training, the furthest first."""
+    together: Separation | None = None
+    """Of their rows, where no column drifted; None where that is not known."""
+    unseen: str = ""
+    """Why it is not known."""
 
     def words(self) -> str:
         """What kind of fall it is."""
-        if not self.rows:
-            return "whether its inputs drifted is not known: too few rows of these windows profiled"
         if self.drifted:
             return f"with drifted inputs: {', '.join(self.drifted[:3])} not as in training"
+        if self.together is not None and self.together.drifted:
+            by = ", ".join(self.together.telling[:3])
+            return (
+                "with drifted inputs: no column alone, but their combinations are not as in "
+                f"training (area {self.together.auc:.2f}{f', by {by}' if by else ''})"
+            )
+        if not self.rows:
+            return "whether its inputs drifted is not known: too few rows of these windows profiled"
+        if self.together is None:
+            return (
+                "concept drift as far as single columns tell: each holds; their combinations are "
+                f"not known ({self.unseen})"
+            )
         return "concept drift: the inputs hold, so what they say of the outcome has changed"
 
 

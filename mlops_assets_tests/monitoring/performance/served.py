@@ -73,12 +73,23 @@ class Served:
         self.schema = TableSchema(SCHEMA, self.task, "churned", built.manifest.classes, (), {}, ())
 
     def answer(
-        self, start: datetime, rows: int = 300, *, seed: int, version: int = 1, **columns: Any
+        self,
+        start: datetime,
+        rows: int = 300,
+        *,
+        seed: int,
+        version: int = 1,
+        together: bool = False,
+        **columns: Any,
     ) -> Answers:
         """A request of that many rows, recorded as an endpoint records it. Named columns hold one
-        value in all rows. Its truth is drawn from the probabilities that were answered."""
+        value in all rows; with `together` the values of tenure and charges are as ever, and rise
+        with each other. Its truth is drawn from the probabilities that were answered."""
         asked = make_columns(rows, seed=seed)
         asked |= {name: [value] * rows for name, value in columns.items()}
+        if together:
+            asked["tenure"] = sorted(asked["tenure"])
+            asked["charges"] = sorted(asked["charges"], key=lambda value: value or 0.0)
         scores = self.scorer.score(asked)
         entities = [f"c{seed}-{n}" for n in range(rows)]
         recorder = Recorder(

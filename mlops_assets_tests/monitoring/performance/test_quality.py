@@ -140,6 +140,32 @@ def test_quality_that_falls_with_its_inputs_is_told_apart(live):
     assert "with drifted inputs: contract not as in training" in check.description
 
 
+def test_inputs_that_drift_together_and_no_column_alone_are_no_concept_drift(live):
+    for hours in (1, 2):
+        answers = live.answer(NOW - hours * HOUR, rows=400, seed=hours, together=True)
+        live.tell(answers, turned=True)
+    # Of the newest rows those that fell count: these came since, and are as in training.
+    live.answer(NOW, rows=4000, seed=9)
+    _, check, rows = live.run()
+    assert rows.passed
+    assert not check.passed
+    assert check.description.endswith(check.metadata["kind"].value)
+    assert "no column alone, but their combinations are not as in training" in check.description
+    assert "tenure" in check.metadata["kind"].value
+    assert "charges" in check.metadata["kind"].value
+
+
+def test_without_the_training_set_a_fall_is_told_with_what_is_not_known(live):
+    for hours in (1, 2):
+        live.tell(live.answer(NOW - hours * HOUR, rows=400, seed=hours), turned=True)
+    live.store.remove("churn/training_sets/0123456789abcdef.parquet")
+    _, check, _ = live.run()
+    assert check.metadata["kind"].value == (
+        "concept drift as far as single columns tell: each holds; their combinations are not known "
+        "(0 logged rows beside the training set, 200 are needed (monitoring.drift.min_rows))"
+    )
+
+
 def test_the_source_of_the_features_has_the_labels_unless_another_is_named():
     features = {
         "source": {"kind": "csv", "path": "rows.csv"},

@@ -5,6 +5,7 @@ import pytest
 
 from mlops_assets.gateways.realised import QualityWindow
 from mlops_assets.gateways.records import Metric
+from mlops_assets.monitoring.domain import Separation
 from mlops_assets.monitoring.performance import verdict
 from mlops_assets.monitoring.performance.verdict import Inputs, Standard
 from mlops_assets.monitoring.spec import QualitySpec
@@ -38,6 +39,10 @@ def judged(*values, standard=AUC, spec=None):
         window(value, day=day, metric=standard.metric) for day, value in enumerate(values, 1)
     ]
     return verdict.judge(windows, 3, standard, spec or QualitySpec())
+
+
+def separation(*, drifted):
+    return Separation(0.71, (0.45, 0.55), (900, 900), (("charges", 0.2), ("tenure", 0.0)), drifted)
 
 
 @pytest.mark.parametrize(
@@ -106,11 +111,23 @@ def test_the_interval_of_the_difference_holds_the_true_one_as_often_as_it_says()
 
 def test_words_tell_the_kinds_of_fall_apart():
     found, spec = judged(0.7, 0.7), QualitySpec()
-    said = verdict.words(found, AUC, spec, Inputs(900, ()))
+    said = verdict.words(found, AUC, spec, Inputs(900, (), separation(drifted=False)))
     assert said.startswith("roc_auc fell in 2 of 2 windows, last to 0.7 (0.68 to 0.72) on 200 ")
     assert "against 0.85 (0.83 to 0.87) on held-out rows; concept drift: the inputs hold" in said
     drifted = verdict.words(found, AUC, spec, Inputs(900, ("charges", "tenure")))
     assert drifted.endswith("with drifted inputs: charges, tenure not as in training")
-    assert "is not known" in verdict.words(found, AUC, spec, Inputs(0, ()))
+    for rows in (900, 0):
+        together = verdict.words(found, AUC, spec, Inputs(rows, (), separation(drifted=True)))
+        assert together.endswith(
+            "with drifted inputs: no column alone, but their combinations are not as in training "
+            "(area 0.71, by charges)"
+        )
+    for others in (Inputs(0, ()), Inputs(0, (), separation(drifted=False))):
+        assert "is not known" in verdict.words(found, AUC, spec, others)
+    unseen = verdict.words(found, AUC, spec, Inputs(900, (), unseen="no rows"))
+    assert unseen.endswith(
+        "concept drift as far as single columns tell: each holds; their combinations are not known "
+        "(no rows)"
+    )
     good = verdict.words(judged(0.85, 0.7), AUC, spec, None)
     assert good.endswith("lower in 1, 2 are an alarm")
