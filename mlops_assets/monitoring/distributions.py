@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 MISSING = "(missing)"
+NO_NUMBER = "(no number)"
+"""Words in a column of numbers, where one side has any."""
 OTHER = "(other)"
 _BINS = 10
 _VALUES = 20
@@ -42,7 +44,8 @@ class Distributions:
 
     column: str
     bins: tuple[str, ...]
-    """The last one holds the missing values."""
+    """The last one holds the missing values; in a column of numbers the one before it holds words,
+    where there are any."""
     reference: tuple[float, ...]
     """Rows per bin."""
     current: tuple[float, ...]
@@ -50,12 +53,18 @@ class Distributions:
     ranks: Ranks | None = None
     """Of a column of numbers that both profiles hold values of."""
 
+    @property
+    def beside(self) -> int:
+        """How many of the last bins hold no numbers, in a column of numbers."""
+        return 2 if NO_NUMBER in self.bins else 1
+
 
 def compare(reference: Any, current: Any) -> tuple[Distributions, ...]:
     """Every column of the reference that the current profile holds too.
 
     Numeric columns are cut at the deciles of the reference and at its ends; others at its most
-    frequent values, with the rest as one bin. Missing values are a bin.
+    frequent values, with the rest as one bin. Missing values are a bin, and so are words in a
+    column of numbers: of a column with both, what most values are counts.
     """
     now = current.get_columns()
     return tuple(
@@ -66,8 +75,11 @@ def compare(reference: Any, current: Any) -> tuple[Distributions, ...]:
 
 
 def _compared(name: str, reference: Any, current: Any) -> Distributions:
+    if not _is_of_numbers(reference):
+        bins, count = _words(reference)
+        return Distributions(name, (*bins, MISSING), count(reference), count(current))
     sketches = _kll(reference), _kll(current)
-    bins, count = _numeric(sketches[0]) if sketches[0] else _words(reference)
+    bins, count = _numeric(sketches[0], mixed=any(map(_no_numbers, (reference, current))))
     return Distributions(
         name,
         (*bins, MISSING),
@@ -75,6 +87,18 @@ def _compared(name: str, reference: Any, current: Any) -> Distributions:
         count(current),
         _ranks(reference, *sketches) if all(sketches) else None,
     )
+
+
+def _is_of_numbers(column: Any) -> bool:
+    sketch = _kll(column)
+    return sketch is not None and sketch.get_n() >= _no_numbers(column)
+
+
+def _no_numbers(column: Any) -> float:
+    """Values that are there and in no sketch of numbers."""
+    missing, total = _missing(column)
+    sketch = _kll(column)
+    return max(0.0, total - missing - (sketch.get_n() if sketch else 0))
 
 
 def _ranks(reference: Any, then: Any, now: Any) -> Ranks:
@@ -92,18 +116,27 @@ def _ranks(reference: Any, then: Any, now: Any) -> Ranks:
     )
 
 
-def _numeric(sketch: Any) -> tuple[list[str], Callable[[Any], tuple[float, ...]]]:
+def _numeric(sketch: Any, *, mixed: bool) -> tuple[list[str], Callable[[Any], tuple[float, ...]]]:
     edges = _edges(sketch)
 
     def count(column: Any) -> tuple[float, ...]:
-        missing, total = _missing(column)
+        missing, _ = _missing(column)
         sketch = _kll(column)
-        shares = sketch.get_pmf(edges) if sketch else [0.0] * (len(edges) + 1)
-        return (*(share * (total - missing) for share in shares), missing)
+        counts = (
+            [share * sketch.get_n() for share in sketch.get_pmf(edges)]
+            if sketch
+            else [0.0] * (len(edges) + 1)
+        )
+        return (*counts, *([_no_numbers(column)] if mixed else []), missing)
 
     shown = [_shown(edge, edges) for edge in edges]
     inner = [a if a == b else f"{a} to {b}" for a, b in itertools.pairwise(shown)]
-    return [f"< {shown[0]}", *inner, f"> {shown[-1]}"], count
+    return [
+        f"< {shown[0]}",
+        *inner,
+        f"> {shown[-1]}",
+        *([NO_NUMBER] if mixed else []),
+    ], count
 
 
 def _edges(sketch: Any) -> list[float]:

@@ -195,19 +195,17 @@ def p_value(column: Distributions) -> float:
     """How often two samples of one distribution, of these sizes, lie as far apart as these.
 
     Numbers: the Kolmogorov-Smirnov test, for the distance that remains after what the sketches may
-    be off; together with the chi-square test of the share of missing values, where any is missing
-    (the smaller of both, doubled: Bonferroni). Words: the chi-square test of homogeneity, missing
-    values being one of them.
+    be off; together with the chi-square test of the shares of missing values and of words, where
+    there are any (the smaller of both, doubled: Bonferroni). Words: the chi-square test of
+    homogeneity, missing values being one of them.
     """
     reference, current = column.reference, column.current
-    if bool(sum(reference)) != bool(sum(current)):
-        return 0.0  # numbers that have all become words, which no bin holds
     if column.ranks is None:
         return _chi_square(reference, current)
-    values = _ks_p_value(column.ranks)
-    if not (reference[-1] or current[-1]):
+    values, first = _ks_p_value(column.ranks), -column.beside
+    if not any((*reference[first:], *current[first:])):
         return values
-    there = [(sum(side) - side[-1], side[-1]) for side in (reference, current)]
+    there = [(sum(side[:first]), *side[first:]) for side in (reference, current)]
     return min(1.0, 2 * min(values, _chi_square(*there)))
 
 

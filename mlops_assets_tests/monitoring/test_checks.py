@@ -163,15 +163,65 @@ def test_an_alarm_is_about_the_window_that_it_is_of(tmp_path):
     assert f"charges ({value:.2f}, in 2 of 3 windows" in verdict.description
 
 
+def in_words(rows, *, missing=0):
+    """The profile of a replica whose `charges` are words; so many rows lack their `tenure`."""
+    profile = Profile(InputSchema(()), when=NOW)
+    tenure = np.random.default_rng(1).normal(size=rows)
+    tenure[:missing] = np.nan
+    words = Counter({"low": rows // 2, "high": rows - rows // 2})
+    labels = Counter({"yes": rows * 3 // 10, "no": rows - rows * 3 // 10})
+    profile.add(Contents(rows, {"tenure": tenure, "charges": words, "prediction": labels}))
+    return profile.serialize()
+
+
+@pytest.mark.parametrize("words_first", [True, False])
+def test_a_column_that_is_words_in_some_files_of_a_window_is_said_and_stops_no_other(
+    tmp_path, words_first
+):
+    """Two replicas: that of one the clients send numbers, of the other strings."""
+    traffic = Traffic(tmp_path)
+    for back in (1, 0):
+        files = [in_words(300, missing=100), traffic.profile(700)]
+        for content in files if words_first else files[::-1]:
+            traffic.leave(NOW - back * HOUR, content)
+    assert [window.rows for window in traffic.lately().windows] == [1000, 1000]
+    verdicts = traffic.judge(
+        names.DATA_QUALITY_HOLDS, names.HAS_NOT_DRIFTED, names.PREDICTIONS_HAVE_NOT_DRIFTED
+    )
+    quality = verdicts[names.DATA_QUALITY_HOLDS]
+    rows = {(r.data["column"], r.data["what"]): r.data for r in _columns(quality)}
+    assert set(rows) == {("charges", "type"), ("tenure", "missing")}
+    assert (rows["charges", "type"]["share"], rows["charges", "type"]["alarm"]) == (0.3, "yes")
+    assert rows["charges", "type"]["detail"] == "words, numbers are expected"
+    assert rows["tenure", "missing"]["share"] == 0.1
+    drifted = {r.data["column"]: r.data for r in _columns(verdicts[names.HAS_NOT_DRIFTED])}
+    assert drifted["charges"]["alarm"] == "yes"
+    assert drifted["charges"]["most_moved"] == "(no number): 0.0% → 30.0%"
+    # The numbers among them are as they were.
+    assert drifted["charges"]["ks"] < 0.08
+    assert drifted["tenure"]["most_moved"].startswith("(missing): 0.0% → 10.0%")
+    predictions = verdicts[names.PREDICTIONS_HAVE_NOT_DRIFTED]
+    assert predictions.passed
+    assert predictions.metadata["judged"].value
+
+
+def _columns(verdict):
+    return verdict.metadata["columns"].records
+
+
+@pytest.mark.parametrize(("words", "numbers"), [(700, 300), (300, 700)])
+def test_windows_with_as_much_of_both_as_those_before_have_not_drifted(tmp_path, words, numbers):
+    """What is compared with may hold both, too: then what most of its values are counts."""
+    traffic = Traffic(tmp_path, against="previous", windows=1, at_least=1)
+    for back in (1, 0):
+        traffic.leave(NOW - back * HOUR, in_words(words))
+        traffic.flush(NOW - back * HOUR, numbers)
+    assert traffic.drifted() == []
+
+
 def test_numbers_that_have_all_become_words_are_drift(tmp_path):
     traffic = Traffic(tmp_path, windows=1, at_least=1)
-    profile = Profile(InputSchema(()), when=NOW)
-    words = Counter({"low": 500, "high": 500})
-    labels = Counter({"yes": 300, "no": 700})
-    normal = np.random.default_rng(1).normal(size=1000)
-    profile.add(Contents(1000, {"tenure": normal, "charges": words, "prediction": labels}))
-    path = f"churn/profiles/3/local/{NOW:{STAMP}}/words.bin"
-    traffic.store.write_bytes(path, profile.serialize())
+    traffic.leave(NOW, in_words(1000))
     verdict = traffic.inputs()
     assert not verdict.passed
     assert verdict.description.startswith("1 of 2 columns of inputs is not as in training: charges")

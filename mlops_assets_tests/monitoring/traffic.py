@@ -1,5 +1,6 @@
 """What an endpoint left on a real store, and what the monitoring job finds in it."""
 
+import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -32,7 +33,7 @@ class Traffic:
 
     def __init__(self, folder, *, monitoring=None, **rules):
         rules = {"window": "hour", "drift": rules, **(monitoring or {})}
-        self.experiment = make_experiment(monitoring=rules)
+        self.experiment, self.folder = make_experiment(monitoring=rules), folder
         self.resources = resources.build(settings.load({"MLOPS_HOME": str(folder)}))
         self.store = self.resources["data_store"]
         self.random = np.random.default_rng(0)
@@ -59,10 +60,16 @@ class Traffic:
         profile.add(Contents(rows, contents))
         return profile.serialize()
 
-    def flush(self, start, rows=1000, *, version=3, **content):
+    def flush(self, start, rows=1000, *, version=3, came=None, **content):
+        self.leave(start, self.profile(rows, **content), version=version, came=came)
+
+    def leave(self, start, content, *, version=3, came=None):
+        """A file of the endpoint, of the window that its clock says; it came then, or just now."""
         self.files += 1
-        folder = f"churn/profiles/{version}/local/{start:{STAMP}}"
-        self.store.write_bytes(f"{folder}/{self.files}.bin", self.profile(rows, **content))
+        path = f"churn/profiles/{version}/local/{start:{STAMP}}/{self.files}.bin"
+        self.store.write_bytes(path, content)
+        if came is not None:
+            os.utime(self.folder / "data" / path, (came.timestamp(), came.timestamp()))
 
     def judge(self, *wanted):
         """By name, what a run of the monitoring job finds."""
