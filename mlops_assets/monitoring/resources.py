@@ -1,7 +1,8 @@
-"""What Dagster's own store remembers of earlier evaluations."""
+"""What Dagster's own store remembers: of earlier evaluations, and of runs since the last look."""
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,8 @@ from mlops_assets.monitoring.freshness import COUNTED_LATE, Past
 
 TOLD = "told"
 """Metadata of a check that holds what the endpoints told, for the next evaluation."""
+OVERLAP_S = 60.0
+"""Runs are looked at again that long: processes write the ends of runs at the same time."""
 LOOKED_BACK = 20
 """Evaluations among which the last one is looked for: runs that were ended early leave some
 without a verdict."""
@@ -80,3 +83,56 @@ def numbers_before(
             value: Any = evaluation.metadata[name].value
             found.append((at.isoformat(timespec="seconds"), float(value)))
     return found
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How far runs were looked at, in the order in which they last changed."""
+
+    at: float
+    """When the last one did, in seconds since 1970."""
+    runs: tuple[str, ...] = ()
+    """Ids of those that were looked at of the ones that changed at that very time."""
+
+    def after(self, record: dg.RunRecord) -> "Reached":
+        """Having looked at one more."""
+        at = in_seconds(record.update_timestamp)
+        alike = self.runs if at == self.at else ()
+        return Reached(at, (*alike, record.dagster_run.run_id))
+
+    def overlapping(self, now: float) -> "Reached":
+        """Where to go on when there was no more: not at the last one."""
+        return Reached(now - OVERLAP_S) if self.at < now - OVERLAP_S else self
+
+
+def changed_since(
+    instance: dg.DagsterInstance,
+    reached: Reached,
+    statuses: Iterable[dg.DagsterRunStatus],
+    *,
+    most: int,
+) -> Sequence[dg.RunRecord]:
+    """The next runs with one of these statuses, in that order; fewer than `most` when there are no
+    more. However many changed at the same time, none is left out."""
+    known = frozenset(reached.runs)
+    records = instance.get_run_records(
+        dg.RunsFilter(
+            statuses=[*statuses],
+            # What changed at that very time, too.
+            updated_after=datetime.fromtimestamp(reached.at, UTC) - timedelta(microseconds=1),
+        ),
+        limit=most + len(known),
+        order_by="update_timestamp",
+        ascending=True,
+    )
+    return [
+        record
+        for record in records
+        if record.dagster_run.run_id not in known
+        or in_seconds(record.update_timestamp) != reached.at
+    ][:most]
+
+
+def in_seconds(moment: datetime) -> float:
+    """Since 1970, of a time that is UTC where it does not say."""
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

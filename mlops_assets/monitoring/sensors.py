@@ -11,6 +11,7 @@ import dagster as dg
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.monitoring.counting import counted
+from mlops_assets.monitoring.resources import Reached
 from mlops_assets.monitoring.sinks.base import Sink, SinkContext
 from mlops_assets.monitoring.tickets import resources as found
 from mlops_assets.monitoring.tickets.advice import RUNS
@@ -122,13 +123,15 @@ class _Office:
         turn = [every[(first + i) % len(every)] for i in range(count)]
         keys = [key for name in turn for key in self._checks.get(name, ())]
         seen = found.of_checks(instance, keys) if keys else {}
-        ended, after = found.of_runs(instance, books, self._assets, after=desk.runs_after, now=now)
+        reached = Reached(desk.runs_after, desk.runs_alike)
+        ended, reached = found.of_runs(instance, books, self._assets, reached=reached, now=now)
         for name, observations in ended.items():
             seen.setdefault(name, {}).update(observations)
         ticks, running = found.of_ticks(instance, names.is_ours)
         seen.setdefault(PLATFORM, {}).update(ticks)
         following = (first + count) % len(every)
-        return seen, running, replace(desk, looked=now, runs_after=after, turn=following)
+        after = replace(desk, runs_after=reached.at, runs_alike=reached.runs)
+        return seen, running, replace(after, looked=now, turn=following)
 
     def after(
         self,

@@ -2,7 +2,7 @@
 its history. Loads no code location and asks no endpoint."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast, get_args
 
 import dagster as dg
@@ -17,16 +17,15 @@ from mlops_assets.monitoring.exporter.facts import (
     Job,
     Result,
 )
+from mlops_assets.monitoring.resources import Reached, changed_since, in_seconds
 from mlops_assets.monitoring.tickets.advice import RUNS, advice_of
 from mlops_assets.monitoring.tickets.findings import Severity
-from mlops_assets.monitoring.tickets.resources import cause_of, ended_at, in_seconds, whose
+from mlops_assets.monitoring.tickets.resources import cause_of, ended_at, whose
 from mlops_assets.monitoring.tickets.shelf import PLATFORM, Shelf
 
 AT_ONCE = 100
 """Experiments whose checks and assets are read in one statement."""
 DAY_S = 86_400.0
-OVERLAP_S = 60.0
-"""Runs are looked at again that long: processes write the ends of runs at the same time."""
 PAGE, MOST_PAGES = 500, 10
 """Ended runs of one statement, and statements of one look; the next look goes on there."""
 MOST_UNFINISHED = 1000
@@ -60,7 +59,7 @@ class Platform:
         }
         self._said: dict[dg.AssetCheckKey, CheckSaid] = {}
         self._ended: dict[str, Ended] = {}
-        self._runs_after = 0.0
+        self._reached: Reached | None = None
 
     def look(self, instance: dg.DagsterInstance, now: float) -> Facts:
         """What is known now, in seconds since 1970. Raises whatever the storage raises."""
@@ -117,26 +116,21 @@ class Platform:
 
     def _follow(self, instance: dg.DagsterInstance, now: float) -> None:
         """Read the runs that ended since the last look."""
-        after = self._runs_after or now - DAY_S
+        reached = first = self._reached or Reached(now - DAY_S)
         for _ in range(MOST_PAGES):
-            since = datetime.fromtimestamp(after, UTC)
-            records = instance.get_run_records(
-                dg.RunsFilter(statuses=[*RESULTS], updated_after=since),
-                limit=PAGE,
-                order_by="update_timestamp",
-                ascending=True,
-            )
+            records = changed_since(instance, reached, RESULTS, most=PAGE)
             for record in records:
                 experiment, job = _job(record.dagster_run)
                 if job is not None:
                     result = RESULTS[record.dagster_run.status]
                     ended = Ended(experiment, job, result, ended_at(record))
                     self._ended[record.dagster_run.run_id] = ended
+                reached = reached.after(record)
             if len(records) < PAGE:
-                after = max(after, now - OVERLAP_S)
+                reached = first.overlapping(now)
                 break
-            after = in_seconds(records[-1].update_timestamp)
-        self._runs_after = after
+            first = reached
+        self._reached = reached
         self._ended = {k: each for k, each in self._ended.items() if each.at > now - DAY_S}
 
 

@@ -2,7 +2,6 @@
 number of calls does not grow with that of experiments."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -11,6 +10,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from mlops_assets import vocabulary as names
+from mlops_assets.monitoring.resources import Reached, changed_since, in_seconds
 from mlops_assets.monitoring.tickets.advice import RUNS, SCHEDULES, SENSORS, advice_of
 from mlops_assets.monitoring.tickets.book import Book
 from mlops_assets.monitoring.tickets.findings import Finding, Observation, Passed, Severity, weight
@@ -19,10 +19,9 @@ from mlops_assets.monitoring.tickets.shelf import PLATFORM
 MOST_RUNS = 200
 MOST_FAILURES = 10
 """Failed runs whose events are read in one tick; the next one goes on there."""
-OVERLAP_S = 60.0
-"""Runs are looked at again that long: processes write the ends of runs at the same time."""
 FIRST_LOOK_S = 86_400.0
 """How far back the first look at runs reaches."""
+ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
 EVENTS = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 Found = dict[str, dict[str, Observation]]
 """By experiment and cause."""
@@ -86,50 +85,43 @@ def of_runs(
     books: Mapping[str, Book],
     assets: Mapping[str, frozenset[str]],
     *,
-    after: float,
+    reached: Reached,
     now: float,
-) -> tuple[Found, float]:
+) -> tuple[Found, Reached]:
     """How the runs of our jobs ended since, and where to go on.
 
     Args:
         books: of the experiments whose runs count.
         assets: paths of the assets of each.
-        after: seconds since 1970; 0 at first.
-        now: the same.
+        reached: before; at 0 at first.
+        now: seconds since 1970.
     """
-    since = datetime.fromtimestamp(after or now - FIRST_LOOK_S, UTC)
-    statuses = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
-    records = instance.get_run_records(
-        dg.RunsFilter(statuses=statuses, updated_after=since),
-        limit=MOST_RUNS,
-        order_by="update_timestamp",
-        ascending=True,
-    )
+    first = reached = reached if reached.at else Reached(now - FIRST_LOOK_S)
+    records = changed_since(instance, reached, ENDED, most=MOST_RUNS)
     found, read = Found(), 0
     for record in records:
-        changed = in_seconds(record.update_timestamp)
         for name, cause, finding in _recovered(record, books, found):
             found.setdefault(name, {})[cause] = Passed(max(ended_at(record), finding.at))
-        name, cause = whose(record.dagster_run)
-        retried = record.dagster_run.tags.get(WILL_RETRY_TAG) == "true"
-        if name not in books or record.dagster_run.is_success or retried:
-            continue
-        before = books[name].findings.get(cause)
-        if before is not None and before.at >= ended_at(record):
-            continue
-        if read == MOST_FAILURES:
-            return found, changed - 0.001
-        read += 1
-        if failure := _failure(instance, record, name, cause, assets.get(name, frozenset())):
-            found.setdefault(name, {})[cause] = failure
-    if len(records) == MOST_RUNS:
-        return found, in_seconds(records[-1].update_timestamp)
-    return found, max(after, now - OVERLAP_S)
+        if (whom := _failed(record, books)) is not None:
+            if read == MOST_FAILURES:
+                return found, reached
+            read += 1
+            name, cause = whom
+            owned = assets.get(name, frozenset())
+            if failure := _failure(instance, record, name, cause, owned):
+                found.setdefault(name, {})[cause] = failure
+        reached = reached.after(record)
+    return found, reached if len(records) == MOST_RUNS else first.overlapping(now)
 
 
-def in_seconds(moment: datetime) -> float:
-    """Since 1970, of a time that is UTC where it does not say."""
-    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+def _failed(record: dg.RunRecord, books: Mapping[str, Book]) -> tuple[str, str] | None:
+    """Experiment and cause of a run that failed and of which that is not known yet."""
+    run = record.dagster_run
+    name, cause = whose(run)
+    if name not in books or run.is_success or run.tags.get(WILL_RETRY_TAG) == "true":
+        return None
+    before = books[name].findings.get(cause)
+    return None if before is not None and before.at >= ended_at(record) else (name, cause)
 
 
 def ended_at(record: dg.RunRecord) -> float:

@@ -26,7 +26,9 @@ class Desk:
     looked: float = 0.0
     """When, in seconds since 1970."""
     runs_after: float = 0.0
-    """Runs that ended before were looked at."""
+    """Runs that changed last before were looked at."""
+    runs_alike: tuple[str, ...] = ()
+    """Ids of those that were looked at of the ones that changed just then."""
     turn: int = 0
     """Where to go on reading checks."""
     sinks: dict[str, SinkState] = field(default_factory=dict)
