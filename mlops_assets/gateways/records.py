@@ -217,7 +217,8 @@ class Arrival:
     """The newest of the files that the endpoint of one target flushed."""
 
     window: str | None
-    """Start of the newest window that has begun and can be read, ISO 8601, UTC."""
+    """Start of the newest window that had begun when its file came, and can be read, ISO 8601, UTC.
+    """
     written: str | None
     """When a file last arrived, of whatever window; None where the store does not tell."""
 
@@ -236,11 +237,13 @@ class ServingProfile:
     unreadable: tuple[str, ...]
     """Files that are no profile, left out."""
     ahead: tuple[str, ...]
-    """Files of windows that have not begun, by this machine's clock; left out."""
+    """Files of windows that had not begun when they came; their rows count once these begin."""
     arrivals: dict[str, Arrival] = field(default_factory=dict)
     """By target, of those that flushed anything; none in records of an older program."""
     open: str | None = None
     """Start of the window that was not over yet."""
+    behind: int = 0
+    """Files that came lately, of windows that had ended longer before than a profile may be old."""
 
     @property
     def rows(self) -> int:

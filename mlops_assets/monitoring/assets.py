@@ -28,6 +28,7 @@ from mlops_assets.gateways.records import (
 )
 from mlops_assets.gateways.registered import IMPORTANCES
 from mlops_assets.modeling.scoring import opened
+from mlops_assets.monitoring.counting import counted
 from mlops_assets.monitoring.performance import expected_errors
 from mlops_assets.monitoring.windows import lately
 from mlops_assets.serving.bundle import REFERENCE_PROFILE, BundleError, Manifest, verify
@@ -151,8 +152,11 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
         record = lately(data_store, experiment, list(endpoints.values()), now=datetime.now(UTC))
         for url in record.unreadable:
             context.log.warning(f"{url} is not what its name says and was left out")
-        for url in record.ahead:
-            context.log.warning(f"{url} is of a window that has not begun: see to the clocks")
+        if record.ahead:
+            context.log.warning(
+                f"{counted(len(record.ahead), 'file')} came before their windows began, the last "
+                f"one {record.ahead[-1]}: see to the clocks"
+            )
         return dg.MaterializeResult(
             value=record,
             metadata={
@@ -162,6 +166,7 @@ def _serving_profile(experiment: Experiment) -> dg.AssetsDefinition:
                 "newest_window": record.last or "none",
                 "unreadable_files": len(record.unreadable),
                 "files_ahead_of_time": len(record.ahead),
+                "files_long_after_their_time": record.behind,
                 "rows_counted_from_the_log": sum(each.from_log for each in record.windows),
                 "least_share_in_that_log": _least([w for w in record.windows if w.from_log]),
                 "rows_by_window": dg.MetadataValue.table(

@@ -148,12 +148,15 @@ def _freshness(
         severity=error if verdict.is_a_fault else warning,
         description=verdict.reason,
         metadata={
-            "value": profile.last or "none",
+            "value": max(
+                (each.window for each in verdict.standings if each.window), default="none"
+            ),
             "threshold": f"{spec.max_age_windows} windows of a {spec.window}",
             "finding": verdict.finding,
             "targets": dg.MetadataValue.table([dg.TableRecord(each) for each in targets]),
             "unreadable_files": len(profile.unreadable),
             "files_ahead_of_time": len(profile.ahead),
+            "files_long_after_their_time": profile.behind,
             TOLD: dg.MetadataValue.json(telemetry.to_json(telemetry.latest(told, before))),
             **_traffic(profile),
         },

@@ -123,7 +123,7 @@ def _standing(
     now: datetime,
     past: Past,
 ) -> Standing:
-    allowed = timedelta(seconds=spec.window_seconds * spec.max_age_windows)
+    allowed = spec.max_age
     ended = None
     if arrival.window is None:
         age = now - datetime.fromisoformat(profile.live_since)
@@ -142,7 +142,7 @@ def _standing(
     elif age > allowed:
         finding, reason = _cause(case)
     else:
-        finding, reason = "fresh", in_time + _warning(case)
+        finding, reason = "fresh", in_time + _warning(case) + case.remarks
     return Standing(told.target, finding, reason, arrival.window)
 
 
@@ -280,7 +280,8 @@ def _held(told: Telemetry, now: datetime) -> str:
 
 def _remarks(profile: ServingProfile) -> str:
     parts = [
-        (len(profile.ahead), "files are of windows that have not begun"),
+        (len(profile.ahead), "files came before their windows began"),
+        (profile.behind, "files came lately, of windows that were long over"),
         (len(profile.unreadable), "files are no profiles"),
     ]
     return "".join(f"; {count} {words}" for count, words in parts if count)

@@ -199,10 +199,15 @@ class MonitoringSpec(Spec):
         return self
 
     @property
+    def max_age(self) -> timedelta:
+        """How long ago the window of the newest profile may have ended."""
+        return timedelta(seconds=self.window_seconds * self.max_age_windows)
+
+    @property
     def overdue_after(self) -> timedelta:
         """After which what every window is to renew counts as overdue: the profile may be that old,
         and it is looked at once more."""
-        return timedelta(seconds=self.window_seconds * (self.max_age_windows + 1))
+        return self.max_age + timedelta(seconds=self.window_seconds)
 
     @property
     def window_seconds(self) -> int:

@@ -12,6 +12,7 @@ from mlops_assets.gateways.profile_store import Increment, in_order
 from mlops_assets.gateways.records import Arrival, Endpoint, ProfiledWindow, ServingProfile
 from mlops_assets.monitoring import files, logged_profiles, profiles
 from mlops_assets.monitoring.files import Found
+from mlops_assets.monitoring.freshness import CLOCKS
 from mlops_assets.monitoring.spec import EARLIER
 from mlops_assets.serving.recording import STAMP
 
@@ -28,7 +29,8 @@ def lately(
         store: where the endpoints leave their profiles.
         experiment: whose.
         live: its endpoints, at least one; those of older versions do not count.
-        now: aware; a window that begins later is of an endpoint whose clock is wrong.
+        now: aware. A file that comes before its window begins is of an endpoint whose clock is
+            wrong.
     """
     spec = experiment.monitoring
     version = max(endpoint.version for endpoint in live)
@@ -50,18 +52,42 @@ def lately(
         before=tuple(before),
         live_since=max(endpoint.since for endpoint in current),
         unreadable=collected.unreadable,
-        ahead=tuple(each.url for each in every if each.window > now),
+        ahead=tuple(
+            each.url
+            for each in every
+            if _is_ahead(each, now) and (each.window > now or each.window in newest)
+        ),
         arrivals={
             target: _arrival(theirs, now, unreadable=collected.unreadable)
             for target in targets
             if (theirs := [file for file in every if file.target == target])
         },
         open=next((window.isoformat() for window in newest if window > over), None),
+        behind=_behind(every, now, length=now - over, allowed=spec.max_age),
+    )
+
+
+def _is_ahead(file: Increment, now: datetime) -> bool:
+    """Whether its window had not begun when it came."""
+    came = now if file.written is None else file.written
+    return file.window > now or file.window - came > CLOCKS
+
+
+def _behind(
+    files: Iterable[Increment], now: datetime, *, length: timedelta, allowed: timedelta
+) -> int:
+    late = max(allowed, CLOCKS)
+    return sum(
+        file.written > now - late and file.written - file.window - length > late
+        for file in files
+        if file.written is not None
     )
 
 
 def _arrival(theirs: Sequence[Increment], now: datetime, *, unreadable: Collection[str]) -> Arrival:
-    windows = [file.window for file in theirs if file.window <= now and file.url not in unreadable]
+    windows = [
+        file.window for file in theirs if not _is_ahead(file, now) and file.url not in unreadable
+    ]
     written = [file.written for file in theirs if file.written is not None]
     return Arrival(
         max(windows).isoformat() if windows else None,
