@@ -12,6 +12,7 @@ import dagster as dg
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import history, preflight, releases, reports, rollout, shadow, truth
 from mlops_assets.deployment.journal import Journal
+from mlops_assets.deployment.measured import metadata_of
 from mlops_assets.deployment.rollout import Outcome
 from mlops_assets.deployment.shadow import ShadowError
 from mlops_assets.deployment.targets.base import Release, Target, TargetContext, TargetError
@@ -132,7 +133,12 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
                 check_name=names.PASSED_PREFLIGHT,
                 asset_key=key,
                 description=f"version {version}: {seen.reason}",
-                metadata={"version": version, **seen.numbers, **flips},
+                metadata={
+                    "version": version,
+                    **seen.numbers,
+                    **flips,
+                    **metadata_of(seen.measured),
+                },
             )
             if not seen.passed:
                 raise dg.Failure(

@@ -11,6 +11,7 @@ import dagster as dg
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import truth
 from mlops_assets.deployment.journal import Journal
+from mlops_assets.deployment.measured import metadata_of
 from mlops_assets.deployment.probe import Probe, probe
 from mlops_assets.deployment.targets.base import Target, TargetContext, TargetError
 from mlops_assets.experiment.model import Experiment
@@ -122,6 +123,7 @@ def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
                 metadata={
                     "milliseconds": round(found.milliseconds, 1),
                     "url": dg.MetadataValue.url(endpoint.url),
+                    **metadata_of(found.measured),
                 },
             )
         if names.SERVES_THE_CHAMPION in asked:
@@ -141,6 +143,7 @@ def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
                 check_name=names.SERVES_THE_CHAMPION,
                 passed=verdict.passed,
                 description=verdict.reason,
+                metadata=metadata_of(verdict.measured),
             )
 
     return checks

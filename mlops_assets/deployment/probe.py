@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlops_assets.deployment.measured import NO_ANSWER, Measured, Problem
 from mlops_assets.deployment.targets.base import TargetError
 from mlops_assets.serving import bundle
 from mlops_assets.serving.client import Answer, EndpointError
@@ -24,6 +25,8 @@ class Probe:
     reason: str
     milliseconds: float
     """Time to the answer; 0 when there was none."""
+    measured: Measured | None = None
+    """Where it did not pass."""
 
 
 def probe(ask: Ask, *, version: int, bundle_folder: Path) -> Probe:
@@ -39,36 +42,46 @@ def probe(ask: Ask, *, version: int, bundle_folder: Path) -> Probe:
     try:
         answer = ask(golden.records)
     except EndpointError as error:
-        waited = 0.0 if error.status is None else time.perf_counter() - started
-        return Probe(False, str(error), waited * 1000)
+        if error.status is None:
+            return Probe(False, str(error), 0.0, NO_ANSWER)
+        waited = (time.perf_counter() - started) * 1000
+        return Probe(False, str(error), waited, Measured(f"HTTP {error.status}", "answers"))
     except TargetError as error:
-        return Probe(False, str(error), 0.0)
+        return Probe(False, str(error), 0.0, NO_ANSWER)
     milliseconds = (time.perf_counter() - started) * 1000
     if answer.version != str(version):
-        return Probe(False, f"version {answer.version} answers, not {version}", milliseconds)
+        said = f"version {answer.version} answers, not {version}"
+        other = Measured(f"version {answer.version}", f"version {version}")
+        return Probe(False, said, milliseconds, other)
     try:
         difference = _difference(golden, answer)
     except (ValueError, TypeError) as error:
-        return Probe(False, f"it answers what no endpoint of ours would: {error!r}", milliseconds)
+        said = f"it answers what no endpoint of ours would: {error!r}"
+        return Probe(
+            False, said, milliseconds, Measured("answers of another form", "as in training")
+        )
     if difference:
-        return Probe(False, difference, milliseconds)
+        return Probe(False, difference.words, milliseconds, difference.measured)
     rows = len(golden.records)
     return Probe(True, f"{rows} golden requests answered as in training", milliseconds)
 
 
-def _difference(golden: bundle.Golden, answer: Answer) -> str | None:
-    """What of the answers is not as in training, in words; None when all is.
+def _difference(golden: bundle.Golden, answer: Answer) -> Problem | None:
+    """What of the answers is not as in training; None when all is.
 
     Raises:
         ValueError, TypeError: the answer is not of the form an endpoint gives.
     """
     rows = len(golden.records)
     if (found := len(answer.predictions)) != rows:
-        return f"{found} answers to {rows} golden requests"
+        said = f"{found} answers to {rows} golden requests"
+        return Problem(said, Measured(f"{found} answers", f"{rows} answers"))
     if golden.probabilities:
         expected, answered = golden.probabilities, answer.probabilities
-        if answer.predictions != list(golden.predictions):
-            return "golden requests are answered with other labels than in training"
+        pairs = zip(golden.predictions, answer.predictions, strict=True)
+        if others := sum(before != now for before, now in pairs):
+            said = "golden requests are answered with other labels than in training"
+            return Problem(said, Measured(f"{others} of {rows} labels differ", "0"))
     else:
         expected = tuple((float(value),) for value in golden.predictions)
         answered = [[value] for value in answer.predictions]
@@ -79,5 +92,6 @@ def _difference(golden: bundle.Golden, answer: Answer) -> str | None:
     ]
     # Put so that a NaN among them is a difference too.
     if not all(distance <= TOLERANCE for distance in distances):
-        return f"golden requests are answered {max(distances):.2g} away from training"
+        said = f"golden requests are answered {max(distances):.2g} away from training"
+        return Problem(said, Measured(f"{max(distances):.2g} away", f"{TOLERANCE:g}"))
     return None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mlops_assets.deployment import preflight, shadow
+from mlops_assets.deployment.measured import Measured
 from mlops_assets.deployment.rollout import Outcome
 
 SHOWN = 10
@@ -18,6 +19,8 @@ class Preflight:
     numbers: dict[str, float]
     flips: str
     """Markdown table of label flips by slice; empty when there is none."""
+    measured: Measured | None
+    """Of the first problem."""
 
 
 def preflight_of(flown: preflight.Report, shadowed: shadow.Report | None) -> Preflight:
@@ -34,9 +37,10 @@ def preflight_of(flown: preflight.Report, shadowed: shadow.Report | None) -> Pre
             numbers["agreement"] = shadowed.agreement
     return Preflight(
         passed=not problems,
-        reason="; ".join(problems) or _fine(flown, shadowed),
+        reason="; ".join(each.words for each in problems) or _fine(flown, shadowed),
         numbers=numbers,
         flips=_flips(shadowed) if shadowed and shadowed.flips else "",
+        measured=problems[0].measured if problems else None,
     )
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.deployment.measured import Measured, Problem
 from mlops_assets.deployment.spec import ShadowSpec
 from mlops_assets.deployment.targets.base import TargetContext
 from mlops_assets.gateways.data_store import DataStore
@@ -60,8 +61,8 @@ class Report:
     """The same of the row that differs most."""
     flips: tuple[Flips, ...]
     """By slice, the largest share first."""
-    problems: tuple[str, ...]
-    """What is beyond the limits, in sentences; empty when nothing is."""
+    problems: tuple[Problem, ...]
+    """What is beyond the limits; empty when nothing is."""
 
     @property
     def passed(self) -> bool:
@@ -134,15 +135,17 @@ def compare(
     shift = float(shifts.mean())
     problems = []
     if agreement is not None and agreement < spec.min_agreement:
-        problems.append(
+        least = f"{spec.min_agreement:.2%}"
+        said = (
             f"it agrees with the live version on {agreement:.2%} of {len(logged)} rows, "
-            f"min_agreement is {spec.min_agreement:.2%}"
+            f"min_agreement is {least}"
         )
+        allowed = f"{least} agree"
+        problems.append(Problem(said, Measured(f"{agreement:.2%} of the labels agree", allowed)))
     if shift > spec.max_score_shift:
-        problems.append(
-            f"its scores are {shift:.3g} away on average, max_score_shift is "
-            f"{spec.max_score_shift:g}"
-        )
+        most = f"{spec.max_score_shift:g}"
+        said = f"its scores are {shift:.3g} away on average, max_score_shift is {most}"
+        problems.append(Problem(said, Measured(f"scores {shift:.3g} away", most)))
     return Report(
         rows=len(logged),
         agreement=agreement,

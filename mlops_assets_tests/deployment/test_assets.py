@@ -210,6 +210,8 @@ def test_a_version_that_answers_wrong_is_refused_and_the_old_one_answers(
     assert (found.passed, found.blocking, found.asset_key) == (False, True, site.key)
     assert "version 2: " in str(found.description)
     assert "golden request" in str(found.description)
+    measured = [found.metadata[name].value for name in ("value", "threshold")]
+    assert measured == ["no answer", "answers"]
     assert "version 2 is not deployed: " in refused.message
     assert "golden request" in refused.message
     assert f"Version 1 still serves at {site.place.state.url}" in refused.message

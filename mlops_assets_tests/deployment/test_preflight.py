@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.deployment import preflight, reports
+from mlops_assets.deployment.measured import NO_ANSWER, Measured
 from mlops_assets.deployment.preflight import Report
 from mlops_assets.deployment.spec import PreflightSpec
 from mlops_assets.serving import bundle
@@ -35,6 +36,7 @@ def test_a_good_version_passes_and_its_numbers_are_told(built: Built, tmp_path: 
     assert [*tmp_path.iterdir()] == [], "it left something behind"
     told = reports.preflight_of(found, None)
     assert told.passed
+    assert told.measured is None
     assert "99 of 100 requests within" in told.reason
 
 
@@ -42,8 +44,13 @@ def test_budgets_are_held(built: Built, tmp_path: Path) -> None:
     found = fly(built.folder, tmp_path, max_memory_mb=1, max_latency_ms=0.001)
     assert not found.passed
     slow, large = found.problems
-    assert "max_latency_ms is 0.001" in slow
-    assert "max_memory_mb is 1" in large
+    assert "max_latency_ms is 0.001" in slow.words
+    assert slow.measured == Measured(f"{found.p99_ms:.1f} ms", "0.001 ms")
+    assert "max_memory_mb is 1" in large.words
+    assert large.measured == Measured(f"{found.memory_mb:.0f} MB", "1 MB")
+    told = reports.preflight_of(found, None)
+    assert told.reason == f"{slow.words}; {large.words}"
+    assert told.measured == slow.measured
 
 
 def test_a_bundle_that_does_not_load_is_refused_with_the_reason(
@@ -53,7 +60,9 @@ def test_a_bundle_that_does_not_load_is_refused_with_the_reason(
     (damaged / bundle.GOLDEN).write_text("{}")
     found = fly(damaged, tmp_path)
     assert not found.passed
-    assert "is not the file its manifest describes" in found.problems[0]
+    (problem,) = found.problems
+    assert "is not the file its manifest describes" in problem.words
+    assert problem.measured == NO_ANSWER
 
 
 def test_a_model_that_answers_otherwise_than_in_training_is_refused(
@@ -65,4 +74,7 @@ def test_a_model_that_answers_otherwise_than_in_training_is_refused(
     bundle.seal(swapped, built.manifest)
     found = fly(swapped, tmp_path)
     assert not found.passed
-    assert "golden request" in found.problems[0]
+    (problem,) = found.problems
+    assert "golden request" in problem.words
+    # Its own self-test ends the server.
+    assert problem.measured == NO_ANSWER

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mlops_assets.deployment.measured import NO_ANSWER, Measured
 from mlops_assets.deployment.probe import Probe, probe
 from mlops_assets.serving import bundle
 from mlops_assets.serving.client import Client
@@ -25,6 +26,10 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Built:
 @pytest.fixture(scope="module")
 def regression(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return make_bundle(tmp_path_factory.mktemp("probe") / "bundle", task="regression")
+
+
+FORM = ("answers of another form", "as in training")
+SILENCE = ("HTTP 200", "answers")
 
 
 @contextmanager
@@ -81,6 +86,7 @@ def test_the_golden_requests_are_asked_marked_as_a_probe(binary: Built) -> None:
     assert found.passed
     assert found.reason == "5 golden requests answered as in training"
     assert 0 < found.milliseconds < 5000
+    assert found.measured is None
     ((path, headers, body),) = asked
     assert path == "/invocations"
     assert headers["x-mlops-probe"] == "1"
@@ -108,27 +114,50 @@ def shifted(built: Built, by: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "words", "measured"),
     [
-        (lambda b: changed(b, version="6"), "version 6 answers, not 7"),
-        (lambda b: changed(b, predictions=["Maybe"] * 5), "with other labels than in training"),
-        (lambda b: shifted(b, 1e-3), "answered 0.001 away from training"),
-        (lambda b: shifted(b, float("nan")), "answered nan away from training"),
-        (lambda b: changed(b, predictions=["No"]), "1 answers to 5 golden requests"),
-        (lambda b: changed(b, probabilities=right(b)["probabilities"][:2]), "no endpoint of ours"),
-        (lambda b: changed(b, probabilities=[[1.0]] * 5), "no endpoint of ours"),
-        (lambda b: {"predictions": right(b)["predictions"]}, "KeyError('version')"),
-        (lambda b: changed(b, version="latest"), "version latest answers, not 7"),
-        (lambda _: ["not", "an", "object"], "no endpoint of ours"),
-        (lambda _: None, "no endpoint of ours"),
+        (lambda b: changed(b, version="6"), "version 6 answers, not 7", ("version 6", "version 7")),
+        (
+            lambda b: changed(b, predictions=["Maybe"] * 5),
+            "with other labels than in training",
+            ("5 of 5 labels differ", "0"),
+        ),
+        (lambda b: shifted(b, 1e-3), "answered 0.001 away from training", ("0.001 away", "1e-06")),
+        (
+            lambda b: shifted(b, float("nan")),
+            "answered nan away from training",
+            ("nan away", "1e-06"),
+        ),
+        (
+            lambda b: changed(b, predictions=["No"]),
+            "1 answers to 5 golden requests",
+            ("1 answers", "5 answers"),
+        ),
+        (
+            lambda b: changed(b, probabilities=right(b)["probabilities"][:2]),
+            "no endpoint of ours",
+            FORM,
+        ),
+        (lambda b: changed(b, probabilities=[[1.0]] * 5), "no endpoint of ours", FORM),
+        (lambda b: {"predictions": right(b)["predictions"]}, "KeyError('version')", SILENCE),
+        (
+            lambda b: changed(b, version="latest"),
+            "version latest answers, not 7",
+            ("version latest", "version 7"),
+        ),
+        (lambda _: ["not", "an", "object"], "no endpoint of ours", SILENCE),
+        (lambda _: None, "no endpoint of ours", SILENCE),
     ],
 )
-def test_any_other_answer_fails_and_says_how(binary: Built, answer: Any, words: str) -> None:
+def test_any_other_answer_fails_and_says_how(
+    binary: Built, answer: Any, words: str, measured: tuple[str, str]
+) -> None:
     with endpoint(body=answer(binary)) as (url, _):
         found = asked_over_http(url, binary.folder)
     assert not found.passed
     assert words in found.reason
     assert found.milliseconds > 0
+    assert found.measured == Measured(*measured)
 
 
 def test_a_differing_row_is_allowed_what_the_tolerance_says(binary: Built) -> None:
@@ -148,6 +177,7 @@ def test_an_error_is_shown_with_its_text(binary: Built) -> None:
         found = asked_over_http(url, binary.folder)
     assert not found.passed
     assert f"{url} answers 503: overloaded" in found.reason
+    assert found.measured == Measured("HTTP 503", "answers")
     assert len(found.reason) < 400
 
 
@@ -158,6 +188,7 @@ def test_nobody_there_is_told_quickly(binary: Built) -> None:
         found = asked_over_http(address, binary.folder, timeout=2.0)
         assert not found.passed
         assert "does not answer" in found.reason
+        assert found.measured == NO_ANSWER
         assert found.milliseconds == 0.0
 
 
@@ -169,6 +200,7 @@ def test_a_server_that_hangs_is_left_after_the_timeout(binary: Built) -> None:
         found = asked_over_http(url, binary.folder, timeout=0.3)
     assert not found.passed
     assert "does not answer: timed out" in found.reason
+    assert found.measured == NO_ANSWER
 
 
 def test_a_bundle_without_golden_requests_is_an_error_of_ours(

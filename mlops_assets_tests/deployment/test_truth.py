@@ -16,6 +16,7 @@ import pytest
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import at_once, sensors
 from mlops_assets.deployment.journal import Journal, Progress
+from mlops_assets.deployment.measured import Measured
 from mlops_assets.deployment.targets.base import TargetContext
 from mlops_assets.deployment.truth import serves_the_champion
 from mlops_assets.gateways import champions
@@ -27,31 +28,66 @@ from mlops_assets_tests.endpoints import Place
 from mlops_assets_tests.fakes.target import Clock
 
 LIVE = Endpoint("churn", "local", "http://live", 2, "digest", "2026-05-03T00:00:00+00:00", 1)
+HALF = ("version 3 half rolled out", "rollout ended")
 BEGUN = Progress("run-1", 3, {}, "shifting", 0.1, "2026-05-03T00:00:00+00:00", "")
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "said", "passed", "words"),
+    ("endpoint", "said", "measured", "words"),
     [
-        (LIVE, {}, True, "version 2 is live and the champion"),
-        (LIVE, {"champion": None}, True, "no version is the champion yet"),
-        (None, {}, False, "nothing was ever deployed; the champion is version 2"),
-        (LIVE, {"champion": 3}, False, "version 2 is live; the champion is version 3"),
-        (LIVE, {"champion": 3, "deploying": True}, True, "version 3 is being deployed"),
-        (LIVE, {"digest": "another"}, False, "with bundle digest; registered was another"),
-        (replace(LIVE, state="failed", detail="it is gone"), {}, False, "failed: it is gone"),
-        (replace(LIVE, traffic={"2": 0.9, "3": 0.1}), {}, False, "the traffic is split"),
-        (LIVE, {"progress": BEGUN, "deploying": True}, True, "version 3 is being rolled out"),
-        (LIVE, {"progress": BEGUN}, False, "begun by run run-1, was left unfinished"),
-        (LIVE, {"progress": replace(BEGUN, stage="done")}, True, "version 2 is live"),
-        (replace(LIVE, state="stopped"), {}, False, "the endpoint is stopped"),
-        (replace(LIVE, state="stopped"), {"stopped": True}, True, "it was stopped by `mlops stop`"),
-        (replace(LIVE, state="stopped"), {"stopped": True, "progress": BEGUN}, False, "unfinished"),
+        (LIVE, {}, None, "version 2 is live and the champion"),
+        (LIVE, {"champion": None}, None, "no version is the champion yet"),
+        (
+            None,
+            {},
+            ("nothing", "version 2"),
+            "nothing was ever deployed; the champion is version 2",
+        ),
+        (
+            LIVE,
+            {"champion": 3},
+            ("version 2", "version 3"),
+            "version 2 is live; the champion is version 3",
+        ),
+        (LIVE, {"champion": 3, "deploying": True}, None, "version 3 is being deployed"),
+        (
+            LIVE,
+            {"digest": "another"},
+            ("bundle digest", "bundle another"),
+            "with bundle digest; registered was another",
+        ),
+        (
+            replace(LIVE, state="failed", detail="it is gone"),
+            {},
+            ("failed", "version 2 live"),
+            "failed: it is gone",
+        ),
+        (
+            replace(LIVE, traffic={"2": 0.9, "3": 0.1}),
+            {},
+            ("version 2: 90%, version 3: 10%", "version 2: 100%"),
+            "the traffic is split",
+        ),
+        (LIVE, {"progress": BEGUN, "deploying": True}, None, "version 3 is being rolled out"),
+        (LIVE, {"progress": BEGUN}, HALF, "begun by run run-1, was left unfinished"),
+        (LIVE, {"progress": replace(BEGUN, stage="done")}, None, "version 2 is live"),
+        (
+            replace(LIVE, state="stopped"),
+            {},
+            ("stopped", "version 2 live"),
+            "the endpoint is stopped",
+        ),
+        (replace(LIVE, state="stopped"), {"stopped": True}, None, "it was stopped by `mlops stop`"),
+        (replace(LIVE, state="stopped"), {"stopped": True, "progress": BEGUN}, HALF, "unfinished"),
     ],
 )
 def test_the_verdict_says_what_is_and_what_should_be(
-    endpoint: Endpoint | None, said: dict[str, Any], passed: bool, words: str
+    endpoint: Endpoint | None,
+    said: dict[str, Any],
+    measured: tuple[str, str] | None,
+    words: str,
 ) -> None:
+    """And of what does not hold, what was measured."""
     usual = {
         "champion": 2,
         "digest": "digest",
@@ -60,7 +96,8 @@ def test_the_verdict_says_what_is_and_what_should_be(
         "stopped": False,
     }
     found = serves_the_champion(endpoint, **{**usual, **said})
-    assert found.passed == passed
+    assert found.passed == (measured is None)
+    assert found.measured == (Measured(*measured) if measured else None)
     assert words in found.reason
 
 
@@ -147,6 +184,8 @@ def test_a_verdict_is_told_when_it_changes_and_once_an_hour(daemon: Daemon) -> N
         False,
         "nothing was ever deployed; the champion is version 1",
     )
+    measured = {name: said.value for name, said in event.metadata.items()}
+    assert measured == {"value": "nothing", "threshold": "version 1"}
     assert "churn/local: nothing was ever deployed" in changed.skip_message
     assert [len(daemon.tick().asset_events) for _ in range(60)].count(1) == 1
 
