@@ -1,13 +1,18 @@
-"""The chapters of RUNBOOK.md to which a ticket or an alert leads, and the commands that documents
-name."""
+"""The chapters of RUNBOOK.md to which a ticket or an alert leads, and the commands and keys of the
+YAML that documents name."""
 
+import json
 import re
 import shlex
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mlops_assets.cli import cli
+from mlops_assets.experiment import loader
 
 RUNBOOK = Path(__file__).parent.parent / "RUNBOOK.md"
 PARTS = ("Meaning", "First look", "Likely causes", "Commands", "Silence")
@@ -45,9 +50,12 @@ def hold_to_its_parts(name: str) -> dict[str, str]:
 def calls_in(document: str) -> list[list[str]]:
     """The words after each `mlops` of code spans and blocks, up to the next command or a comment;
     that of `kubectl -n mlops` is a namespace."""
-    blocks = re.findall(r"```.*?```|`[^`\n]+`", document, flags=re.DOTALL)
-    found = re.findall(r"(?<![\w/.])(?<!-n )mlops ([a-z][^`\n;|&#]*)", "\n".join(blocks))
+    found = re.findall(r"(?<![\w/.])(?<!-n )mlops ([a-z][^`\n;|&#]*)", _code_of(document))
     return [shlex.split(words) for words in found]
+
+
+def _code_of(document: str) -> str:
+    return "\n".join(re.findall(r"```.*?```|`[^`\n]+`", document, flags=re.DOTALL))
 
 
 def options_of(command: click.Command) -> set[str]:
@@ -65,3 +73,43 @@ def refused(call: list[str]) -> str:
     except click.UsageError as error:
         return error.format_message()
     return ""
+
+
+def keys_in(document: str) -> list[str]:
+    """The keys that code spans and blocks name with dots, from a section of the YAML on: `a.b.c`,
+    with `[]` behind a list and `<what>` for any name."""
+    sections = "|".join(_schema()["properties"])
+    return re.findall(rf"(?<![\w./<-])((?:{sections})(?:\.[\w<>\[\]]+)+)", _code_of(document))
+
+
+def is_a_key(name: str) -> bool:
+    """Whether an experiment may have it, by the schema of its YAML."""
+    nodes = [_schema()]
+    for part in re.findall(r"[^.\[]+|\[\]", name):
+        nodes = [below for node in nodes for whole in _meant(node) for below in _below(whole, part)]
+    return bool(nodes)
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(loader.schema_text())
+    return found
+
+
+def _meant(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a node refers to, and every choice that it gives."""
+    if "$ref" in node:
+        yield from _meant(_schema()["$defs"][node["$ref"].rpartition("/")[2]])
+    for choice in (*node.get("anyOf", ()), *node.get("oneOf", ())):
+        yield from _meant(choice)
+    yield node
+
+
+def _below(node: dict[str, Any], part: str) -> Iterator[dict[str, Any]]:
+    others = node.get("additionalProperties")
+    if part == "[]":
+        yield from (node["items"],) if "items" in node else ()
+    elif part in node.get("properties", {}):
+        yield node["properties"][part]
+    elif isinstance(others, dict):
+        yield others

@@ -15,7 +15,7 @@ from mlops_assets.features import sources
 from mlops_assets.features.sources.base import Source
 from mlops_assets.monitoring import sinks
 from mlops_assets.monitoring.sinks.base import Sink
-from mlops_assets_tests.runbook import calls_in, options_of
+from mlops_assets_tests.runbook import calls_in, is_a_key, keys_in, options_of
 
 ROOT = Path(__file__).parent.parent
 WIKI = [f"wiki/{path.name}" for path in sorted((ROOT / "wiki").glob("*.md"))]
@@ -107,6 +107,30 @@ def test_commands_exist_with_their_options(name: str) -> None:
         assert command in cli.cli.commands, f"{name} names mlops {command}"
         options = {word.partition("=")[0] for word in words if word.startswith("-")}
         assert options <= options_of(cli.cli.commands[command]), f"{name}: mlops {command} {words}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "RUNBOOK.md", *WIKI])
+def test_keys_of_the_yaml_exist(name: str) -> None:
+    assert [key for key in keys_in(text(name)) if not is_a_key(key)] == []
+
+
+def test_a_key_that_the_yaml_does_not_have_is_found() -> None:
+    said = (
+        "`monitoring.drift.effect`, `monitoring.drift.efect: 0.1`, `mlops/monitoring.drift`, "
+        "monitoring.drift.none, `training.retrain.on_drift`, `deployment.targets[].port`, "
+        "`deployment.targets[].prt`, `monitoring.expectations.<column>.missing`, "
+        "`monitoring.expectations.<column>.mising`, `registry.promotion.metrics.<metric>.floor`, "
+        "`monitoring.window.day`"
+    )
+    keys = keys_in(said)
+    assert len(keys) == 9
+    assert [key for key in keys if not is_a_key(key)] == [
+        "monitoring.drift.efect",
+        "deployment.targets[].prt",
+        "monitoring.expectations.<column>.mising",
+        "monitoring.window.day",
+    ]
+    assert len(keys_in(text("RUNBOOK.md"))) > 50
 
 
 def test_the_makefile_calls_commands_that_exist() -> None:
