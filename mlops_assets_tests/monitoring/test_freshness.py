@@ -202,7 +202,7 @@ def test_files_that_come_for_old_windows_are_late():
 def test_what_does_not_count_is_told_where_it_explains():
     profile = replace(profiled(ago(hours=6), ago(minutes=3)), ahead=("a",), unreadable=("b", "c"))
     _, reason = finding(profile)
-    assert "1 files are of windows that have not begun; 2 files are no profiles" in reason
+    assert "1 files came before their windows began; 2 files are no profiles" in reason
 
 
 def test_files_of_windows_to_come_alone_are_late():
