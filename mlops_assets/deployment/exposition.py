@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 
 from mlops_assets.deployment.targets.base import Traffic
 from mlops_assets.gateways.telemetry import ProfileLog
@@ -20,41 +19,21 @@ LOG = {
 }
 
 
-def read(texts: Iterable[str], *, slower_than: float) -> Traffic:
-    """The traffic of one version, over all of its processes.
+def read(text: str, *, slower_than: float) -> Traffic:
+    """The traffic that one process or pod tells of.
 
     Args:
-        texts: Prometheus text, one from each process or pod.
+        text: for Prometheus.
         slower_than: seconds; the next finer bound of the histogram counts.
 
     Raises:
-        ValueError: a text is not what our endpoints give.
+        ValueError: the text is not what our endpoints give.
     """
+    from prometheus_client.parser import text_string_to_metric_families
+
     total: Counter[str] = Counter()
     predictions: Counter[str] = Counter()
     refused: Counter[str] = Counter()
-    kept = [_add(text, slower_than, total, predictions, refused) for text in texts]
-    return Traffic(
-        requests=total["requests"],
-        errors=total["errors"],
-        slow=total["slow"],
-        rows=total["rows"],
-        predictions=dict(predictions),
-        refused=dict(refused),
-        log=_log([each for each in kept if PENDING in each]),
-    )
-
-
-def _add(
-    text: str,
-    slower_than: float,
-    total: Counter[str],
-    predictions: Counter[str],
-    refused: Counter[str],
-) -> dict[str, float]:
-    """Add what a text tells of requests; returns what it tells of the profiles."""
-    from prometheus_client.parser import text_string_to_metric_families
-
     answered: dict[str, dict[float, int]] = {}
     kept: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
@@ -78,13 +57,17 @@ def _add(
         fast = max((bound for bound in counts if bound <= slower_than), default=None)
         total["requests"] += counts[math.inf]
         total["slow"] += counts[math.inf] - (0 if fast is None else counts[fast])
-    return kept
-
-
-def _log(kept: list[dict[str, float]]) -> ProfileLog | None:
-    if not kept:
-        return None
-    counts = {field: sum(int(each.get(name, 0)) for each in kept) for name, field in LOG.items()}
-    return ProfileLog(
-        **counts, last_flush=max((e[FLUSHED] for e in kept if FLUSHED in e), default=None)
+    return Traffic(
+        requests=total["requests"],
+        errors=total["errors"],
+        slow=total["slow"],
+        rows=total["rows"],
+        predictions=dict(predictions),
+        refused=dict(refused),
+        log=_log(kept) if PENDING in kept else None,
     )
+
+
+def _log(kept: dict[str, float]) -> ProfileLog:
+    counts = {field: int(kept.get(name, 0)) for name, field in LOG.items()}
+    return ProfileLog(**counts, last_flush=kept.get(FLUSHED))

@@ -9,13 +9,11 @@ of Mathematical Statistics 41, 1970; Howard, Ramdas, McAuliffe and Sekhon, Annal
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from mlops_assets.deployment.targets.base import Traffic
-
-NOTHING = Traffic(requests=0, errors=0, slow=0, rows=0, predictions={})
 
 
 @dataclass(frozen=True)
@@ -73,26 +71,6 @@ def judge(candidate: Traffic, stable: Traffic, limits: Limits) -> Verdict:
         worst = max(beyond, key=lambda rate: rate.difference - rate.limit)
         return Verdict("unsure", f"{worst.words()}: beyond {worst.limit:.2%}, not yet for certain")
     return Verdict("fine", f"{candidate.requests} requests, {candidate.errors} errors")
-
-
-def since(now: Mapping[int, Traffic], before: Mapping[int, Traffic], versions: Set[int]) -> Traffic:
-    """What these versions answered between two measurements."""
-    total = NOTHING
-    for version in versions & now.keys():
-        one, old = now[version], before.get(version, NOTHING)
-        # A process that was replaced counts from zero again.
-        old = old if old.requests <= one.requests else NOTHING
-        total = Traffic(
-            requests=total.requests + one.requests - old.requests,
-            errors=total.errors + max(0, one.errors - old.errors),
-            slow=total.slow + max(0, one.slow - old.slow),
-            rows=total.rows + max(0, one.rows - old.rows),
-            predictions={
-                said: total.predictions.get(said, 0) + max(0, n - old.predictions.get(said, 0))
-                for said, n in one.predictions.items()
-            },
-        )
-    return total
 
 
 def interval(count: int, trials: int, alpha: float) -> tuple[float, float]:

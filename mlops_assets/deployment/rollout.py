@@ -12,15 +12,15 @@ contract alone, and nothing of Dagster.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlops_assets.deployment import judge, truth
+from mlops_assets.deployment import step, truth
 from mlops_assets.deployment.journal import Journal, Progress
-from mlops_assets.deployment.judge import Verdict
 from mlops_assets.deployment.probe import probe
 from mlops_assets.deployment.spec import RolloutSpec
+from mlops_assets.deployment.step import RefusedError, Step, Withdrawn
 from mlops_assets.deployment.targets.base import (
     LostError,
     Manifest,
@@ -28,27 +28,12 @@ from mlops_assets.deployment.targets.base import (
     Target,
     TargetContext,
     TargetError,
-    Traffic,
 )
 from mlops_assets.gateways.records import Endpoint
-from mlops_assets.gateways.wait import wait_until
 
 
 class RolloutError(TargetError):
     """A version did not get the traffic; the message says why, and what serves instead."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A share of the traffic that the candidate had, and what was seen."""
-
-    asked: float
-    given: float
-    """Where the platform deals in whole replicas, not quite what was asked for."""
-    seconds: float
-    candidate: Traffic
-    stable: Traffic
-    verdict: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +57,7 @@ def roll_out(
     run: str,
     tell: Callable[[str], None],
     returns: bool = False,
+    withdrawn: Withdrawn = lambda: "",
 ) -> Outcome:
     """Bring a release to the traffic, or leave the traffic where it is.
 
@@ -87,6 +73,8 @@ def roll_out(
         returns: whether it returns by a rollback. It then gets all of the traffic as soon as it
             answers right, without steps, and is held up by nothing that comes of the version it
             leaves.
+        withdrawn: why the release is not wanted any more, asked often while it has steps of the
+            traffic.
 
     Raises:
         RolloutError: the version was refused and removed; what served before serves.
@@ -97,7 +85,7 @@ def roll_out(
     manifest = json.loads(json.dumps(target.render(release, context)))
     if returns:
         target, spec = target.unguarded(), spec.model_copy(update={"steps": ()})
-    rollout = _Rollout(target, spec, journal, context, tell)
+    rollout = _Rollout(target, spec, journal, context, tell, withdrawn)
     begun = rollout.resume(manifest)
     if begun is None and (live := target.serves(manifest, context)) is not None:
         tell(f"version {live.version} is live already")
@@ -146,12 +134,14 @@ class _Rollout:
         journal: Journal,
         context: TargetContext,
         tell: Callable[[str], None],
+        withdrawn: Withdrawn = lambda: "",
     ) -> None:
         self._target = target
         self._spec = spec
         self._journal = journal
         self._context = context
         self._tell = tell
+        self._withdrawn = withdrawn
 
     def resume(self, manifest: Manifest) -> Progress | None:
         """What is to be gone on with; whatever else was begun is ended first."""
@@ -187,15 +177,17 @@ class _Rollout:
             self._journal.write(progress)
             self._target.apply(manifest, bundle, self._context)
             self._answers(manifest, bundle)
+            self._heed()
             for share in self._shares(progress):
                 progress = replace(progress, stage="shifting", share=share)
                 self._journal.write(progress)
                 steps.append(self._step(manifest, share))
+            self._heed()
             progress = replace(progress, stage="shifting", share=1.0)
             self._journal.write(progress)
             self._target.shift(manifest, 1.0, self._context)
             self._answers(manifest, bundle)
-        except (TargetError, _RefusedError) as error:
+        except (TargetError, RefusedError) as error:
             raise self._refuse(progress, str(error)) from error
         return Outcome(self._settle(progress), tuple(steps), changed=True)
 
@@ -217,52 +209,23 @@ class _Rollout:
             bundle_folder=bundle,
         )
         if not found.passed:
-            raise _RefusedError(f"it does not answer its golden requests: {found.reason}")
+            raise RefusedError(f"it does not answer its golden requests: {found.reason}")
         self._tell(f"version {version}: {found.reason}")
 
+    def _heed(self) -> None:
+        """Those who take the candidate back."""
+        if reason := self._withdrawn():
+            raise RefusedError(reason)
+
     def _step(self, manifest: Manifest, share: float) -> Step:
-        given = self._target.shift(manifest, share, self._context)
-        version, began = manifest["version"], self._context.now()
-        self._tell(f"version {version} has {given:.0%} of the traffic")
-        before = self._measured(manifest)
-        seen: dict[str, Traffic] = {}
-
-        def judged() -> Verdict | None:
-            now = self._measured(manifest)
-            seen["candidate"] = judge.since(now, before, {version})
-            seen["stable"] = judge.since(now, before, now.keys() - {version})
-            verdict = judge.judge(seen["candidate"], seen["stable"], self._spec.limits)
-            if version not in now:
-                verdict = Verdict("unsure", f"version {version} tells nothing: none of it is ready")
-            baked = (self._context.now() - began).total_seconds() >= self._spec.bake_s
-            if verdict.outcome == "harm":
-                raise _RefusedError(f"at {given:.0%} of the traffic, {verdict.reason}")
-            verdicts.append(verdict)
-            return verdict if verdict.outcome == "fine" and baked else None
-
-        verdicts: list[Verdict] = []
-        try:
-            verdict = wait_until(
-                judged,
-                timeout=self._spec.timeout_s,
-                interval=self._spec.interval_s,
-                clock=lambda: self._context.now().timestamp(),
-                sleep=self._context.sleep,
-            )
-        except TimeoutError as error:
-            verdict = verdicts[-1]
-            if self._spec.when_unsure == "roll_back":
-                raise _RefusedError(
-                    f"after {self._spec.timeout_s:g} s at {given:.0%} of the traffic it is still "
-                    f"not known whether it is fine: {verdict.reason}"
-                ) from error
-        seconds = (self._context.now() - began).total_seconds()
-        self._tell(f"version {version} at {given:.0%}: {verdict.reason}")
-        return Step(share, given, seconds, seen["candidate"], seen["stable"], verdict.reason)
-
-    def _measured(self, manifest: Manifest) -> Mapping[int, Traffic]:
-        return self._target.measure(
-            manifest["experiment"], self._spec.slow_ms / 1000, self._context
+        return step.take(
+            self._target,
+            manifest,
+            share,
+            spec=self._spec,
+            context=self._context,
+            tell=self._tell,
+            withdrawn=self._withdrawn,
         )
 
     def _settle(self, progress: Progress) -> Endpoint:
@@ -292,7 +255,3 @@ class _Rollout:
             ) from error
         self._journal.write(replace(progress, stage="rolled_back", share=0.0))
         return left
-
-
-class _RefusedError(Exception):
-    """The candidate is not fit; the message completes a sentence about it."""

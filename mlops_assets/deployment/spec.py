@@ -62,6 +62,9 @@ class RolloutSpec(Spec):
     """Seconds each step lasts at most."""
     interval_s: float = Field(default=10.0, gt=0, le=3600)
     """Seconds from one look at the traffic to the next."""
+    blind_s: float = Field(default=60.0, ge=0, le=3600)
+    """Seconds for which looks at the traffic may fail, one after the other: a moment without an
+    answer says nothing of a version. One that lasts longer ends the rollout."""
     min_requests: int = Field(default=200, ge=1)
     """Requests a step must see."""
     max_extra_errors: Share = 0.01

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from mlops_assets.deployment import at_once
+from mlops_assets.deployment import at_once, counts
 from mlops_assets.deployment.targets.base import Target, TargetContext, TargetError
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
@@ -48,12 +48,13 @@ def _ask(experiment: Experiment, target: Target, version: int, context: TargetCo
         return _telemetry(target, context, "silent", f"it is {there.state}{detail}")
     slower_than = experiment.deployment.rollout.slow_ms / 1000
     try:
-        traffic = target.measure(experiment.name, slower_than, context).get(version)
+        sources = target.measure(experiment.name, slower_than, context).get(version)
     except TargetError as error:
         return _telemetry(target, context, _lack(target), str(error))
-    if traffic is None:
+    if not sources:
         said = f"it serves version {there.version}, and nothing of version {version} answers"
         return _telemetry(target, context, _lack(target), said)
+    traffic = counts.total(sources.values())
     return Telemetry(
         kind_of(type(target)),
         context.now().isoformat(),

@@ -3,6 +3,7 @@
 import pytest
 
 from mlops_assets.deployment import exposition
+from mlops_assets.deployment.counts import total
 from mlops_assets.gateways.telemetry import ProfileLog
 from mlops_assets.serving.app import build
 from mlops_assets_tests.builders import make_bundle
@@ -27,7 +28,7 @@ def metrics(built, *, recorder=None):
 
 
 def test_refusals_are_read_by_their_reason(built):
-    traffic = exposition.read([metrics(built)], slower_than=0.25)
+    traffic = exposition.read(metrics(built), slower_than=0.25)
     assert traffic.requests == 3
     assert dict(traffic.refused) == {"wrong_type": 1, "unknown_field": 1}
     assert traffic.log is None
@@ -41,11 +42,12 @@ def test_the_profiles_of_several_processes_are_added_up(built):
         recorder.dropped_rows, recorder.flush_failures = 10, 2
         recorder.last_flush = flushed
         texts.append(metrics(built, recorder=recorder))
-    traffic = exposition.read([*texts, metrics(built)], slower_than=0.25)
+    texts.append(metrics(built))
+    traffic = total(exposition.read(text, slower_than=0.25) for text in texts)
     assert traffic.log == ProfileLog(3, 300, 30, 6, 2000.0)
     assert traffic.refused["wrong_type"] == 4
 
 
 def test_a_store_that_never_took_a_profile(built):
-    traffic = exposition.read([metrics(built, recorder=Recorder())], slower_than=0.25)
+    traffic = exposition.read(metrics(built, recorder=Recorder()), slower_than=0.25)
     assert traffic.log == ProfileLog(0, 0, 0, 0, None)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_assets.deployment.judge import NOTHING, Limits, interval, judge
+from mlops_assets.deployment.counts import NOTHING
+from mlops_assets.deployment.judge import Limits, interval, judge
 from mlops_assets.deployment.targets.base import Traffic
 
 LIMITS = Limits(errors=0.0, slow=0.0, slow_ms=250, predictions=0.0, requests=200, confidence=0.95)

@@ -50,7 +50,7 @@ def context(tmp_path: Path) -> TargetContext:
 def world() -> World:
     """Version 3 is live, and has answered."""
     world = World(settled=MANIFEST, up={3: MANIFEST})
-    world.answered[3] = Traffic(10, 1, 0, 40, {}, refused={"wrong_type": 1}, log=LOG)
+    world.answered[3] = {"pod": Traffic(10, 1, 0, 40, {}, refused={"wrong_type": 1}, log=LOG)}
     return world
 
 

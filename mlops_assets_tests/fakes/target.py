@@ -1,6 +1,6 @@
 """A target in memory: versions, their traffic, and faults at any call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from mlops_assets.deployment.targets.base import (
     LostError,
     Manifest,
+    Measured,
     Release,
     Target,
     TargetContext,
@@ -32,11 +33,21 @@ class Clock:
 
     at: datetime = datetime(2026, 5, 3, tzinfo=UTC)
 
+    def __post_init__(self) -> None:
+        # No field: a target that holds it must be JSON.
+        self.events: dict[datetime, Callable[[], object]] = {}
+
+    def after(self, seconds: float, event: Callable[[], object]) -> None:
+        """Have something happen once so many seconds have passed."""
+        self.events[self.at + timedelta(seconds=seconds)] = event
+
     def now(self) -> datetime:
         return self.at
 
     def sleep(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
+        for due in sorted(moment for moment in self.events if moment <= self.at):
+            self.events.pop(due)()
 
 
 @dataclass
@@ -54,12 +65,17 @@ class World:
     """Versions that answer otherwise than in training."""
     silent: set[int] = field(default_factory=set)
     """Versions that tell nothing of their traffic."""
+    unreachable: bool = False
+    """Whether nobody's traffic can be measured."""
+    pods: dict[int, list[str]] = field(default_factory=dict)
+    """Which count the traffic of a version, in equal parts; the one `pod` by default."""
     requests_per_s: float = 20.0
     calls: list[str] = field(default_factory=list)
     fault: tuple[int, str] | None = None
     """The number of the call that fails, and how: `before` or `after` it took effect, or the
     process is `killed` before or `killed_after`."""
-    answered: dict[int, Traffic] = field(default_factory=dict)
+    answered: dict[int, dict[str, Traffic]] = field(default_factory=dict)
+    """By version and pod."""
     _counted: datetime | None = None
 
     def call(self, name: str) -> str:
@@ -85,16 +101,22 @@ class World:
         seconds = (self.clock.at - (self._counted or self.clock.at)).total_seconds()
         self._counted = self.clock.at
         for version, share in self.shares.items():
-            requests = int(seconds * share * self.requests_per_s)
-            rates, before = self.rates.get(version, {}), self.answered.get(version, NONE)
+            pods, counts = self.pods_of(version), self.answered.setdefault(version, {})
+            requests = int(seconds * share * self.requests_per_s / len(pods))
+            rates = self.rates.get(version, {})
             yes = round(requests * rates.get("Yes", 0.3))
-            self.answered[version] = Traffic(
-                requests=before.requests + requests,
-                errors=before.errors + round(requests * rates.get("errors", 0.0)),
-                slow=before.slow + round(requests * rates.get("slow", 0.0)),
-                rows=before.rows + requests,
-                predictions={"label=Yes": before.predictions.get("label=Yes", 0) + yes},
-            )
+            for pod in pods:
+                before = counts.get(pod, NONE)
+                counts[pod] = Traffic(
+                    requests=before.requests + requests,
+                    errors=before.errors + round(requests * rates.get("errors", 0.0)),
+                    slow=before.slow + round(requests * rates.get("slow", 0.0)),
+                    rows=before.rows + requests,
+                    predictions={"label=Yes": before.predictions.get("label=Yes", 0) + yes},
+                )
+
+    def pods_of(self, version: int) -> list[str]:
+        return self.pods.get(version, ["pod"])
 
 
 class Fake(Target):
@@ -180,13 +202,18 @@ class Fake(Target):
         world.fail(how)
         return None if world.settled is None else self._endpoint(world.settled)
 
-    def measure(
-        self, experiment: str, slower_than: float, context: TargetContext
-    ) -> Mapping[int, Traffic]:
+    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
         how = self.world.call("measure")
         self.world.fail(how)
-        telling = self.world.up.keys() - self.world.silent
-        return {version: self.world.answered.get(version, NONE) for version in telling}
+        if self.world.unreachable:
+            raise TargetError("nobody is reached")
+        answered: dict[int, dict[str, Traffic]] = self.world.answered
+        return {
+            version: {
+                pod: answered.get(version, {}).get(pod, NONE) for pod in self.world.pods_of(version)
+            }
+            for version in self.world.up.keys() - self.world.silent
+        }
 
     def observe(self, experiment: str, context: TargetContext) -> Endpoint | None:
         return None if self.world.settled is None else self._endpoint(self.world.settled)

@@ -14,18 +14,18 @@ from mlops_assets.serving.client import JSON, PROBE_HEADER, Answer, EndpointErro
 Json = dict[str, Any]
 
 
-def metrics(standing: Standing) -> dict[int, list[str]]:
-    """What the pods of each version tell Prometheus.
+def metrics(standing: Standing) -> dict[int, dict[str, str]]:
+    """What the pods of each version tell Prometheus, by their names.
 
     Raises:
         TargetError: one that is ready does not.
     """
-    found: dict[int, list[str]] = {}
+    found: dict[int, dict[str, str]] = {}
     for pod in filter(trouble.is_ready, standing.pods()):
         name, version = pod["metadata"]["name"], int(pod["metadata"]["labels"][VERSION])
         reply = standing.cluster.ask(name, _port(pod), "/metrics")
         if reply.status == 200:
-            found.setdefault(version, []).append(reply.body.decode())
+            found.setdefault(version, {})[name] = reply.body.decode()
         elif name in {one["metadata"]["name"] for one in standing.pods()}:
             raise TargetError(f"pod {name} does not tell its metrics: {reply.message}")
     return found

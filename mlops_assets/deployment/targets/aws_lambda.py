@@ -18,9 +18,9 @@ from mlops_assets.deployment.distributions import PackageError
 from mlops_assets.deployment.targets.base import (
     LostError,
     Manifest,
+    Measured,
     TargetContext,
     TargetError,
-    Traffic,
 )
 from mlops_assets.gateways.aws import READ_TIMEOUT, CloudError, Patience, Service
 from mlops_assets.gateways.records import Endpoint
@@ -174,9 +174,7 @@ class AwsLambda(LambdaSpec):
         return self._there(experiment, context)
 
     @told
-    def measure(
-        self, experiment: str, slower_than: float, context: TargetContext
-    ) -> Mapping[int, Traffic]:
+    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
         function = self._function(experiment, context)
         # Of two with the same version of ours, the newer one.
         numbers = {one.version: one for one in function.published() if one.version}
@@ -195,7 +193,7 @@ class AwsLambda(LambdaSpec):
             since=since,
             now=context.now(),
         )
-        return {version: found[one.number] for version, one in numbers.items()}
+        return {version: {one.number: found[one.number]} for version, one in numbers.items()}
 
     @told
     def observe(self, experiment: str, context: TargetContext) -> Endpoint | None:

@@ -35,6 +35,10 @@ class LostError(TargetError):
     """What is to be settled does not have the traffic any more: somebody stopped or removed it."""
 
 
+class HarmError(TargetError):
+    """The platform itself says that the candidate does harm."""
+
+
 @dataclass(frozen=True)
 class Release:
     """What is to be served: a registered version with its bundle."""
@@ -50,7 +54,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What one version answered since it was brought up. Counts only grow, unless it restarts."""
+    """What was answered, as far as one source counts it. Counts only grow, unless it restarts."""
 
     requests: int
     errors: int
@@ -65,6 +69,10 @@ class Traffic:
     """Requests by the reason for which they were refused, or failed; empty likewise."""
     log: ProfileLog | None = None
     """None where the platform does not tell, or nothing is kept of the traffic."""
+
+
+Measured = Mapping[int, Mapping[str, Traffic]]
+"""By version, and by what counts: each of its pods, or the platform."""
 
 
 @dataclass(frozen=True)
@@ -178,15 +186,17 @@ class Target(Spec):
         """
 
     @abstractmethod
-    def measure(
-        self, experiment: str, slower_than: float, context: TargetContext
-    ) -> Mapping[int, Traffic]:
-        """What each version that is there has answered, by version.
+    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
+        """What each version that is there has answered.
 
         Args:
             experiment: whose endpoint.
             slower_than: seconds; requests above count as slow, to the next finer bound the
                 platform counts by.
+
+        Raises:
+            HarmError: the platform says that there is harm.
+            TargetError: it cannot be known at the moment.
         """
 
     @abstractmethod

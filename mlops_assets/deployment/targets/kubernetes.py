@@ -13,11 +13,11 @@ from mlops_assets.deployment.kubernetes.objects import Naming
 from mlops_assets.deployment.kubernetes.site import Site
 from mlops_assets.deployment.targets.base import (
     Manifest,
+    Measured,
     Release,
     Target,
     TargetContext,
     TargetError,
-    Traffic,
 )
 from mlops_assets.experiment.spec import Spec
 from mlops_assets.gateways.kubernetes import Cluster, ClusterError, Send, connect
@@ -180,14 +180,15 @@ class Kubernetes(Target):
             site.roll_back(manifest)
             return site.observe()
 
-    def measure(
-        self, experiment: str, slower_than: float, context: TargetContext
-    ) -> Mapping[int, Traffic]:
+    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
         with self._at(experiment, self.namespace, context) as site:
             texts = asking.metrics(site.standing)
         try:
             return {
-                version: exposition.read(found, slower_than=slower_than)
+                version: {
+                    pod: exposition.read(text, slower_than=slower_than)
+                    for pod, text in found.items()
+                }
                 for version, found in texts.items()
             }
         except ValueError as error:

@@ -13,10 +13,10 @@ from mlops_assets.deployment.targets.base import (
     LostError,
     Manifest,
     Release,
+    Measured,
     Target,
     TargetContext,
     TargetError,
-    Traffic,
 )
 from mlops_assets.gateways.records import Endpoint
 from mlops_assets.serving import endpoint, handover
@@ -134,19 +134,17 @@ class Local(Target):
             supervision.shut_down(folder / CANDIDATE, context)
         return self.observe(manifest["experiment"], context)
 
-    def measure(
-        self, experiment: str, slower_than: float, context: TargetContext
-    ) -> Mapping[int, Traffic]:
+    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
         folder = _folder(experiment, context)
         state = supervision.state_of(folder)
         if state is None or state.version is None or not endpoint.alive(folder):
             return {}
         with Client(state.url, self.key(context)) as client:
             try:
-                traffic = exposition.read([client.metrics()], slower_than=slower_than)
+                traffic = exposition.read(client.metrics(), slower_than=slower_than)
             except (EndpointError, ValueError) as error:
                 raise TargetError(f"{experiment} does not tell its metrics: {error}") from error
-        return {state.version: traffic}
+        return {state.version: {state.url: traffic}}
 
     def observe(self, experiment: str, context: TargetContext) -> Endpoint | None:
         folder = _folder(experiment, context)

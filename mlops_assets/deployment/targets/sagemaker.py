@@ -14,13 +14,14 @@ from mlops_assets.deployment.sagemaker.account import INTERVAL, Account, weights
 from mlops_assets.deployment.sagemaker.spec import Capture, Serverless
 from mlops_assets.deployment.sagemaker.standing import Standing, Wanted
 from mlops_assets.deployment.targets.base import (
+    HarmError,
     LostError,
     Manifest,
+    Measured,
     Release,
     Target,
     TargetContext,
     TargetError,
-    Traffic,
 )
 from mlops_assets.gateways.aws import CloudError, Patience
 from mlops_assets.gateways.captures import Captures
@@ -206,9 +207,7 @@ class SageMaker(Target):
                 there.clear(keep=there.stable_config)
         return self.observe(manifest["experiment"], context)
 
-    def measure(
-        self, experiment: str, slower_than: float, context: TargetContext
-    ) -> Mapping[int, Traffic]:
+    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
         with self._there(experiment, context, waits=False) as there:
             if there.main is None or (config := there.account.config(there.current)) is None:
                 return {}
@@ -223,7 +222,7 @@ class SageMaker(Target):
                 slower_than=slower_than,
             )
             versions = {name: there.version_of(name) for name in found}
-            return {v: found[name] for name, v in versions.items() if v is not None}
+            return {v: {name: found[name]} for name, v in versions.items() if v is not None}
 
     def observe(self, experiment: str, context: TargetContext) -> Endpoint | None:
         with self._there(experiment, context, waits=False) as there:
@@ -290,4 +289,4 @@ class SageMaker(Target):
 
     def _heed_alarms(self, there: Standing) -> None:
         if on := metrics.alarming(there.account.cloudwatch, self.alarms):
-            raise TargetError(f"CloudWatch alarms are on: {', '.join(on)}")
+            raise HarmError(f"CloudWatch alarms are on: {', '.join(on)}")
