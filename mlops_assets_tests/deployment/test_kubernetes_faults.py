@@ -4,6 +4,7 @@ Over a real control plane; pods are played, and their answers are made here.
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -99,6 +100,8 @@ class Line:
 
     def _routes(self, call: Call) -> Reply:
         name = call.path.partition("/httproutes/")[2]
+        if call.method != "GET":
+            self.calls.append(f"{call.method} {call.path}")
         if call.method == "PATCH":
             self.routes[name] = json.loads(call.body)
         found = self.routes.get(name) if name else {"items": [*self.routes.values()]}
@@ -134,10 +137,16 @@ class Stage(Place):
     """A place whose pods are played."""
 
     line: Any = None
+    slept: list[tuple[int, float]] = field(default_factory=list)
+    """How many calls there had been, and for how long."""
 
     @property
     def context(self) -> TargetContext:
-        return replace(super().context, sleep=lambda seconds: time.sleep(seconds / HASTE))
+        return replace(super().context, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept.append((len(self.line.calls), seconds))
+        time.sleep(seconds / HASTE)
 
     def target(self, **more: Any) -> Kubernetes:
         plain = super().target(**{"replicas": PODS, **more})
@@ -370,3 +379,36 @@ def test_a_gateway_divides_the_traffic_by_weights(stage: Stage) -> None:
     stage.go(2)
     stage.assert_alone(2)
     assert not routes
+
+
+def test_what_a_gateway_led_to_answers_until_its_data_plane_has_heard(stage: Stage) -> None:
+    stage.line.routes = routes = {}
+    settings = {"gateway": "public", "drain_s": 3.25}
+    target = stage.target(**settings)
+
+    def assert_left(gone: int) -> None:
+        """That between the last change of the route and the first removal there was the time."""
+        calls, removal = stage.line.calls, f"DELETE .*/(deployments|services)/churn-v{gone}-"
+        first = next(at for at, call in enumerate(calls) if re.match(removal, call))
+        routed = [at for at, call in enumerate(calls[:first]) if "/httproutes/" in call]
+        assert routed, calls
+        assert any(routed[-1] < at <= first and paused == 3.25 for at, paused in stage.slept)
+        stage.line.calls.clear()
+        stage.slept.clear()
+
+    stage.go(1, **settings)
+    stage.line.calls.clear()
+    stage.slept.clear()
+    stage.go(2, **settings)
+    assert_left(1)
+
+    one = target.render(stage.release(stage.line.builts[1], 1), stage.context)
+    target.apply(one, stage.line.builts[1].folder, stage.context)
+    target.shift(one, 0.5, stage.context)
+    target.rollback(one, stage.context)
+    (route,) = routes.values()
+    (backend,) = route["spec"]["rules"][0]["backendRefs"]
+    assert (backend["name"].split("-")[1], backend["weight"]) == ("v2", 100)
+    assert_left(1)
+    target.rollback(one, stage.context)
+    assert 3.25 not in [paused for _, paused in stage.slept], "nothing was left"

@@ -31,9 +31,12 @@ REMOVAL_S = 120.0
 class Site:
     """One endpoint in its namespace."""
 
-    def __init__(self, cluster: Cluster, naming: Naming, context: TargetContext) -> None:
+    def __init__(
+        self, cluster: Cluster, naming: Naming, context: TargetContext, *, drain_s: float
+    ) -> None:
         self._cluster = cluster
         self._naming = naming
+        self._drain_s = drain_s
         self.standing = Standing(cluster, naming, context)
 
     def bring_up(self, manifest: Manifest) -> None:
@@ -112,6 +115,12 @@ class Site:
             self._apply(objects.weighed(route, {old: 100}))
         self.standing.select(stable.release)
 
+    def _leave(self, going: set[str]) -> None:
+        """Whatever goes is there until a Gateway's data plane has heard that the route leads
+        elsewhere; of a Service pods hear it themselves."""
+        if going and self._weights():
+            self.standing.context.sleep(self._drain_s)
+
     def _weights(self) -> dict[str, int]:
         """Of the HTTPRoute, by Service; empty without one."""
         if self._cluster.version_of("HTTPRoute") is None:
@@ -146,6 +155,7 @@ class Site:
         for kind in objects.SHARED:
             if _of_kind(manifest, kind) is None and self._cluster.version_of(kind) is not None:
                 self._cluster.delete(kind, self._naming.endpoint)
+        self._leave({*self.standing.deployments()} - {release})
         self._remove(lambda other: other not in (None, release))
 
     def roll_back(self, manifest: Manifest) -> None:
@@ -157,6 +167,7 @@ class Site:
         if record is not None and live:
             if self.standing.selected() is not None:
                 self._give_back(manifest, record)
+            self._leave({*self.standing.deployments()} & {release})
             self._remove(lambda other: other == release)
         else:
             self._remove(lambda _: True)

@@ -112,7 +112,8 @@ class Kubernetes(Target):
     startup_timeout_s: float = Field(default=300.0, ge=1, le=3600)
     """Seconds a pod has to be scheduled, pull the image, load the bundle and be ready."""
     drain_s: float = Field(default=10.0, ge=0, le=600)
-    """Seconds a pod still answers after it left the Service, until everybody knows."""
+    """Seconds a pod still answers after the Service, or the Gateway's route, has left it, until
+    everybody knows."""
 
     splits: ClassVar[bool] = True
     needs_archive: ClassVar[bool] = True
@@ -222,7 +223,7 @@ class Kubernetes(Target):
     def _at(self, experiment: str, namespace: str, context: TargetContext) -> Iterator[Site]:
         try:
             cluster = Cluster(self.connection(context), namespace, context.sleep)
-            yield Site(cluster, Naming(experiment), context)
+            yield Site(cluster, Naming(experiment), context, drain_s=self.drain_s)
         except ClusterError as error:
             raise TargetError(f"{experiment} in namespace {namespace}: {error}") from error
 
