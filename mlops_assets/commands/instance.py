@@ -2,11 +2,13 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from mlops_assets.gateways.wait import wait_until
 from mlops_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,8 +66,13 @@ def run_url(settings: Settings, run_id: str) -> str:
 
 
 @contextmanager
-def claimed(settings: Settings, experiment: str) -> Iterator[None]:
+def claimed(settings: Settings, experiment: str, *, patience: float = 0.0) -> Iterator[None]:
     """One `mlops run` per experiment and project, until the block or the process ends.
+
+    Args:
+        settings: of the project.
+        experiment: its name.
+        patience: seconds to wait for another process that has it.
 
     Raises:
         BusyError: another process has it.
@@ -74,8 +81,14 @@ def claimed(settings: Settings, experiment: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            wait_until(
+                lambda: _locked(file),
+                timeout=patience,
+                interval=0.5,
+                clock=time.monotonic,
+                sleep=time.sleep,
+            )
+        except TimeoutError as error:
             file.seek(0)
             raise BusyError(
                 f"{experiment} is being run by process {file.read().strip() or '?'} already; wait "
@@ -87,17 +100,22 @@ def claimed(settings: Settings, experiment: str) -> Iterator[None]:
         yield
 
 
+def _locked(file: IO[str]) -> bool:
+    """Whether the lock is ours now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def is_claimed(settings: Settings, experiment: str) -> bool:
     """Whether a `mlops run` of the experiment is under way."""
     path = _lock(settings, experiment)
     if not path.exists():
         return False
     with path.open(encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not _locked(file)
 
 
 def bury_the_dead(instance: "dg.DagsterInstance", experiment: str) -> None:

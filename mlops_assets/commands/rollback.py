@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from mlops_assets.gateways.model_registry import ModelRegistry
     from mlops_assets.settings import Settings
 
+PATIENCE = 60.0
+"""Seconds for a `mlops run` to hear that what it deploys is taken back."""
+
 
 @click.command()
 @click.argument("experiment")
@@ -33,8 +36,9 @@ def rollback(
 
     The alias `champion` moves back. The version must give the answers of its golden requests, and
     then has all of the traffic at once: it is not compared with the one that it replaces, which may
-    be broken. What was rolled back before is passed over. May be repeated: the same version is gone
-    on with, and what is live already is left alone.
+    be broken. A version that is being rolled out meanwhile loses its traffic at once. What was
+    rolled back before is passed over. May be repeated: the same version is gone on with, and what
+    is live already is left alone.
     """
     from mlops_assets import settings
     from mlops_assets.commands.choice import choose
@@ -168,6 +172,6 @@ def _deploy(
     log = None if verbose else settings.home / "logs" / f"run-{experiment.name}.log"
     with consoles.opened(to_stderr=as_json, log=log) as console:
         outcome: dict[str, Any] = Flow(settings, experiment, console, verbose=verbose).run(
-            train=False, deploy=True, trials=None, reason=reason
+            train=False, deploy=True, trials=None, reason=reason, patience=PATIENCE
         )
     finish(outcome, as_json=as_json)

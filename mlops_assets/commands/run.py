@@ -103,7 +103,24 @@ class Flow:
             "checks": [],
         }
 
-    def run(self, *, train: bool, deploy: bool, trials: int | None, reason: str) -> dict[str, Any]:
+    def run(
+        self,
+        *,
+        train: bool,
+        deploy: bool,
+        trials: int | None,
+        reason: str,
+        patience: float = 0.0,
+    ) -> dict[str, Any]:
+        """What came of it.
+
+        Args:
+            train: whether a version is trained.
+            deploy: whether the champion is deployed.
+            trials: of the search; None for as many as the YAML says.
+            reason: why it is deployed.
+            patience: seconds to wait for another `mlops run` of the experiment.
+        """
         from mlops_assets.commands import instance as instances
         from mlops_assets.commands import jobs
         from mlops_assets.gateways.model_registry import RegistryError
@@ -114,7 +131,7 @@ class Flow:
             self._quiet()
             self._registry().check()
             with (
-                instances.claimed(self._settings, name),
+                instances.claimed(self._settings, name, patience=patience),
                 instances.open_instance(self._settings) as instance,
             ):
                 instances.bury_the_dead(instance, name)

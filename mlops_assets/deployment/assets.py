@@ -1,8 +1,9 @@
 """The live endpoint of each target, as an asset."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -164,6 +165,9 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
                     run=context.run.run_id,
                     tell=context.log.info,
                     returns=returns,
+                    withdrawn=partial(
+                        _withdrawn, experiment, model_registry, version, context.log.warning
+                    ),
                 )
             except REFUSALS as error:
                 raise dg.Failure(f"{experiment.name} on {kind}: {error}") from error
@@ -221,6 +225,25 @@ def _rollback(tags: Mapping[str, str]) -> Decision | None:
     did. It stands in the registry, so whoever deploys the version finds it."""
     decision = Decision.of(tags)
     return decision if decision is not None and decision.is_rollback else None
+
+
+def _withdrawn(
+    experiment: Experiment, registry: ModelRegistry, version: int, warn: Callable[[str], None]
+) -> str:
+    """Why the version that is being deployed is not wanted any more: a rollback has made another
+    one the champion. Empty while it is, and while MLflow does not answer."""
+    try:
+        registry.check()
+        champion = champions.current(
+            registry, experiment.model_name, by_hand=experiment.promotion.by_hand
+        )
+        if champion in (None, version):
+            return ""
+        back = _rollback(registry.version(experiment.model_name, champion).tags)
+    except RegistryError as error:
+        warn(f"whether version {version} is wanted still is not known for the moment: {error}")
+        return ""
+    return "" if back is None else f"version {champion} returns ({back.by})"
 
 
 def _shadowed(

@@ -17,6 +17,7 @@ from mlops_assets import vocabulary as names
 from mlops_assets.deployment import assets
 from mlops_assets.deployment.journal import Journal
 from mlops_assets.deployment.spec import RolloutSpec
+from mlops_assets.deployment.step import ATTENTION_S
 from mlops_assets.deployment.targets.base import Target, TargetContext
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways import champions
@@ -69,8 +70,9 @@ class Hasty(Clock):
         return self.at
 
     def sleep(self, seconds: float) -> None:
-        if seconds >= STEPS.interval_s:
+        if seconds >= ATTENTION_S:
             self.skipped += timedelta(seconds=seconds)
+            super().sleep(0)
         else:
             time.sleep(seconds)
 
@@ -330,6 +332,37 @@ def test_the_budgets_of_preflight_hold_no_rollback_up(bad: Site, wrong: Built) -
     number = bad.version(wrong)
     refused = bad.deploy(number, BACK)
     assert "golden request" in refused.message, "right answers are asked of whatever returns"
+
+
+def test_a_rollback_ends_the_rollout_that_is_under_way(bad: Site) -> None:
+    """Without waiting for the end of its step, which is a day away."""
+    world = of_fake(bad)
+    assert bad.deploy(1, BACK).done.success
+    world.rates.clear()
+    bakes = STEPS.model_copy(update={"bake_s": 86_400, "timeout_s": 86_400})
+    section = bad.experiment.deployment.model_copy(update={"rollout": bakes, "shadow": None})
+    bad.experiment = bad.experiment.model_copy(update={"deployment": section})
+    bad.registry.tag_version("churn", 1, GATES.tags())
+
+    def back() -> None:
+        """As `mlops rollback` does it, from another process."""
+        assert world.shares == {2: 0.1, 1: 0.9}
+        bad.registry.tag_version("churn", 1, BACK.tags())
+        champions.crown(bad.registry, "churn", 1, now=datetime.now(UTC))
+
+    began = world.clock.at
+    world.clock.after(300, back)
+    ended = bad.deploy(2)
+    assert not ended.done.success
+    assert (
+        "version 2 was rolled back: version 1 returns (rollback by ann: too many" in ended.message
+    )
+    assert "Version 1 still serves" in ended.message
+    assert world.clock.at - began < timedelta(seconds=300 + 60)
+    assert world.shares == {1: 1.0}
+    again = bad.deploy(1, BACK)
+    assert again.done.success, again.message
+    assert not again.said["changed"]
 
 
 def test_only_a_return_is_spared_anything(bad: Site) -> None:
