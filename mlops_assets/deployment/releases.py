@@ -107,6 +107,6 @@ def _verify(folder: Path, digest: str) -> None:
 
 def drop(folder: Path, *, keep: set[str]) -> None:
     """Remove an endpoint's copies of all bundles but those with these digests."""
-    for path in (folder / "bundles").iterdir():
+    for path in (folder / "bundles").glob("*"):
         if path.name not in keep:
             shutil.rmtree(path, ignore_errors=True)

@@ -94,23 +94,32 @@ def shut_down(folder: Path, context: TargetContext) -> None:
 
 @contextmanager
 def exclusive(folder: Path, context: TargetContext, timeout: float) -> Iterator[None]:
-    """Deployments of one endpoint, from whatever process, one after the other."""
+    """Deployments of one endpoint, from whatever process, one after the other.
+
+    Raises:
+        TargetError: another one takes too long; or the block met what the machine refuses, as a
+            full disk does.
+    """
     path = folder / "apply.lock"
 
     def attempt() -> tuple[int] | None:
         descriptor = endpoint.acquire(path)
         return None if descriptor is None else (descriptor,)
 
-    (held,) = wait(
-        attempt,
-        context,
-        timeout,
-        f"another deployment to {folder} takes too long; nothing was changed",
-    )
     try:
-        yield
-    finally:
-        os.close(held)
+        folder.mkdir(parents=True, exist_ok=True)
+        (held,) = wait(
+            attempt,
+            context,
+            timeout,
+            f"another deployment to {folder} takes too long; nothing was changed",
+        )
+        try:
+            yield
+        finally:
+            os.close(held)
+    except OSError as error:
+        raise TargetError(f"{folder} cannot be used: {error}") from error
 
 
 def wait(condition: Callable[[], T | None], context: TargetContext, timeout: float, late: str) -> T:
@@ -132,19 +141,20 @@ def _start_supervisor(folder: Path, environment: Mapping[str, str]) -> None:
         log.replace(log.with_suffix(".log.1"))
     with log.open("ab") as output:
         # Its own session: it outlives the run that deploys, and the terminal.
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", SUPERVISOR, str(folder), DETACH],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **environment},
-            cwd=folder,
-            start_new_session=True,
-            timeout=SUPERVISOR_PATIENCE,
-            check=False,
-        )
-    if done.returncode:
-        raise TargetError(f"the supervisor did not start; see {log}")
+        try:
+            subprocess.run(
+                [sys.executable, "-P", "-m", SUPERVISOR, str(folder), DETACH],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **environment},
+                cwd=folder,
+                start_new_session=True,
+                timeout=SUPERVISOR_PATIENCE,
+                check=True,
+            )
+        except subprocess.SubprocessError as error:
+            raise TargetError(f"the supervisor did not start; see {log}") from error
 
 
 def _signal(folder: Path, number: int) -> None:

@@ -142,12 +142,17 @@ def starting(folder: Path, *, pid: int) -> State:
 
 
 def write(path: Path, content: Desired | State) -> None:
-    """Replace the file as a whole; only its owner may read it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Replace the file as a whole; only its owner may read it. Each has one writer at a time, who
+    goes over what one before left half written."""
+    temporary = path.with_name(f".{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(content), file, indent=1, sort_keys=True)
-    temporary.replace(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(content), file, indent=1, sort_keys=True)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def acquire(path: Path) -> int | None:

@@ -1,6 +1,7 @@
 """Supervised processes on this machine's loopback."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,8 +13,8 @@ from mlops_assets.deployment.supervision import DRAIN_PATIENCE, SUPERVISOR_PATIE
 from mlops_assets.deployment.targets.base import (
     LostError,
     Manifest,
-    Release,
     Measured,
+    Release,
     Target,
     TargetContext,
     TargetError,
@@ -75,8 +76,8 @@ class Local(Target):
         """Start the candidate on a port of its own, where nobody but us asks it."""
         environment = self._environment(context)
         folder = _folder(manifest["experiment"], context)
-        (folder / CANDIDATE).mkdir(parents=True, exist_ok=True)
         with supervision.exclusive(folder, context, _patience(manifest)):
+            (folder / CANDIDATE).mkdir(exist_ok=True)
             try:
                 releases.keep(bundle, manifest["bundle_digest"], folder)
             except (BundleError, OSError) as error:
@@ -122,7 +123,7 @@ class Local(Target):
                 raise lost
             endpoint.write(folder / STABLE, _desired(manifest, folder, self._environment(context)))
             supervision.shut_down(folder / CANDIDATE, context)
-            releases.drop(folder, keep={state.bundle_digest, state.previous_digest})
+            releases.drop(folder, keep=_needed(folder))
             return _endpoint(manifest["experiment"], state, folder)
 
     def rollback(self, manifest: Manifest, context: TargetContext) -> Endpoint | None:
@@ -132,6 +133,7 @@ class Local(Target):
         with supervision.exclusive(folder, context, _patience(manifest)):
             self._give_back(folder, manifest, context)
             supervision.shut_down(folder / CANDIDATE, context)
+            releases.drop(folder, keep=_needed(folder))
         return self.observe(manifest["experiment"], context)
 
     def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
@@ -218,6 +220,15 @@ def _settled(desired: Desired, folder: Path) -> bool:
         return endpoint.read_desired(folder / STABLE).fingerprint() == desired.fingerprint()
     except ValueError:
         return False
+
+
+def _needed(folder: Path) -> set[str]:
+    """Digests of the bundles that serve, served before, or are to be come back to."""
+    state = supervision.state_of(folder)
+    found = set() if state is None else {state.bundle_digest, state.previous_digest}
+    with suppress(ValueError):  # none yet, or one of another version of this program
+        found.add(endpoint.read_desired(folder / STABLE).bundle_digest)
+    return found
 
 
 def _patience(manifest: Manifest) -> float:
