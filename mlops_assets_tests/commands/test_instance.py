@@ -1,5 +1,7 @@
 """The project's Dagster instance: where it is, what it forgets, and who may run."""
 
+import threading
+
 import dagster as dg
 import pytest
 
@@ -75,4 +77,24 @@ def test_one_run_at_a_time_per_experiment(settings):
             instances.claimed(settings, "churn").__enter__()
         with instances.claimed(settings, "other"):
             pass
+    assert not instances.is_claimed(settings, "churn")
+
+
+def test_whoever_has_patience_is_next(settings):
+    waits, told = threading.Event(), []
+
+    def next_one():
+        waits.set()
+        with instances.claimed(settings, "churn", patience=60):
+            told.append(list(told))
+
+    thread = threading.Thread(target=next_one)
+    with instances.claimed(settings, "churn"):
+        thread.start()
+        assert waits.wait(20)
+        with pytest.raises(instances.BusyError, match="churn is being run by process"):
+            instances.claimed(settings, "churn", patience=0.6).__enter__()
+        told.append("the first one ends")
+    thread.join(60)
+    assert told == ["the first one ends", ["the first one ends"]]
     assert not instances.is_claimed(settings, "churn")
