@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 
+from mlops_assets.deployment import releases
 from mlops_assets.deployment.targets.base import TargetError
 from mlops_assets.deployment.targets.local import Local
 from mlops_assets.serving import bundle, endpoint
@@ -176,6 +177,7 @@ def test_after_a_crash_what_was_refused_does_not_take_the_place_of_what_served(p
     target = Local(kind="local", startup_timeout_s=1)
     with pytest.raises(TargetError, match="startup_timeout_s = 1 s"):
         place.deploy(slow, 2, startup_timeout_s=1)
+    releases.keep(slow.folder, slow.digest, folder)  # it went with the rollback
     with pytest.raises(TargetError, match="startup_timeout_s = 1 s"):
         target.shift(target.render(place.release(slow, 2), place.context), 1.0, place.context)
     worker = endpoint.read_state(folder).worker_pids[0]
