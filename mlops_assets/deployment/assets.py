@@ -12,8 +12,8 @@ import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import history, preflight, releases, reports, rollout, shadow, truth
+from mlops_assets.deployment.breach import metadata_of
 from mlops_assets.deployment.journal import Journal
-from mlops_assets.deployment.measured import metadata_of
 from mlops_assets.deployment.rollout import Outcome
 from mlops_assets.deployment.shadow import ShadowError
 from mlops_assets.deployment.targets.base import Release, Target, TargetContext, TargetError
@@ -138,7 +138,7 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
                     "version": version,
                     **seen.numbers,
                     **flips,
-                    **metadata_of(seen.measured),
+                    **metadata_of(seen.breach),
                 },
             )
             if not seen.passed:

@@ -10,8 +10,8 @@ import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import truth
+from mlops_assets.deployment.breach import metadata_of
 from mlops_assets.deployment.journal import Journal
-from mlops_assets.deployment.measured import metadata_of
 from mlops_assets.deployment.probe import Probe, probe
 from mlops_assets.deployment.targets.base import Target, TargetContext, TargetError
 from mlops_assets.experiment.model import Experiment
@@ -123,7 +123,7 @@ def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
                 metadata={
                     "milliseconds": round(found.milliseconds, 1),
                     "url": dg.MetadataValue.url(endpoint.url),
-                    **metadata_of(found.measured),
+                    **metadata_of(found.breach),
                 },
             )
         if names.SERVES_THE_CHAMPION in asked:
@@ -143,7 +143,7 @@ def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
                 check_name=names.SERVES_THE_CHAMPION,
                 passed=verdict.passed,
                 description=verdict.reason,
-                metadata=metadata_of(verdict.measured),
+                metadata=metadata_of(verdict.breach),
             )
 
     return checks

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 
-from mlops_assets.deployment.targets.base import Measured, Traffic
+from mlops_assets.deployment.targets.base import Counts, Traffic
 from mlops_assets.gateways.telemetry import ProfileLog
 
 NOTHING = Traffic(requests=0, errors=0, slow=0, rows=0, predictions={})
@@ -41,7 +41,7 @@ class Growth:
         self._last: dict[tuple[int, str], Traffic] = {}
         self._grown: dict[int, Traffic] = {}
 
-    def look(self, now: Measured) -> None:
+    def look(self, now: Counts) -> None:
         for version, sources in now.items():
             for source, one in sources.items():
                 last = self._last.get((version, source), one)

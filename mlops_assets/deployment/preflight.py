@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mlops_assets.deployment import supervision
-from mlops_assets.deployment.measured import NO_ANSWER, Measured, Problem
+from mlops_assets.deployment.breach import NO_ANSWER, Breach, Problem
 from mlops_assets.deployment.probe import probe
 from mlops_assets.deployment.spec import PreflightSpec
 from mlops_assets.deployment.targets.base import TargetContext, TargetError
@@ -72,15 +72,15 @@ def fly(
         silent = Problem(f"it does not serve: {error}", NO_ANSWER)
         return Report((silent,), "", 0.0, 0.0, 0.0, 0.0)
     p50, p99 = times[len(times) // 2], times[min(len(times) * 99 // 100, len(times) - 1)]
-    problems = [] if found.measured is None else [Problem(found.reason, found.measured)]
+    problems = [] if found.breach is None else [Problem(found.reason, found.breach)]
     if spec.max_latency_ms is not None and p99 > spec.max_latency_ms:
         most = f"{spec.max_latency_ms:g}"
         said = f"99 of 100 requests take up to {p99:.1f} ms, max_latency_ms is {most}"
-        problems.append(Problem(said, Measured(f"{p99:.1f} ms", f"{most} ms")))
+        problems.append(Problem(said, Breach(f"{p99:.1f} ms", f"{most} ms")))
     if spec.max_memory_mb is not None and memory > spec.max_memory_mb:
         most = f"{spec.max_memory_mb:g}"
         said = f"its process holds {memory:.0f} MB, max_memory_mb is {most}"
-        problems.append(Problem(said, Measured(f"{memory:.0f} MB", f"{most} MB")))
+        problems.append(Problem(said, Breach(f"{memory:.0f} MB", f"{most} MB")))
     return Report(tuple(problems), found.reason, start_s, p50, p99, memory)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_assets.deployment.measured import NO_ANSWER, Measured, Problem
+from mlops_assets.deployment.breach import NO_ANSWER, Breach, Problem
 from mlops_assets.deployment.targets.base import TargetError
 from mlops_assets.serving import bundle
 from mlops_assets.serving.client import Answer, EndpointError
@@ -25,7 +25,7 @@ class Probe:
     reason: str
     milliseconds: float
     """Time to the answer; 0 when there was none."""
-    measured: Measured | None = None
+    breach: Breach | None = None
     """Where it did not pass."""
 
 
@@ -45,23 +45,21 @@ def probe(ask: Ask, *, version: int, bundle_folder: Path) -> Probe:
         if error.status is None:
             return Probe(False, str(error), 0.0, NO_ANSWER)
         waited = (time.perf_counter() - started) * 1000
-        return Probe(False, str(error), waited, Measured(f"HTTP {error.status}", "answers"))
+        return Probe(False, str(error), waited, Breach(f"HTTP {error.status}", "answers"))
     except TargetError as error:
         return Probe(False, str(error), 0.0, NO_ANSWER)
     milliseconds = (time.perf_counter() - started) * 1000
     if answer.version != str(version):
         said = f"version {answer.version} answers, not {version}"
-        other = Measured(f"version {answer.version}", f"version {version}")
+        other = Breach(f"version {answer.version}", f"version {version}")
         return Probe(False, said, milliseconds, other)
     try:
         difference = _difference(golden, answer)
     except (ValueError, TypeError) as error:
         said = f"it answers what no endpoint of ours would: {error!r}"
-        return Probe(
-            False, said, milliseconds, Measured("answers of another form", "as in training")
-        )
+        return Probe(False, said, milliseconds, Breach("answers of another form", "as in training"))
     if difference:
-        return Probe(False, difference.words, milliseconds, difference.measured)
+        return Probe(False, difference.words, milliseconds, difference.breach)
     rows = len(golden.records)
     return Probe(True, f"{rows} golden requests answered as in training", milliseconds)
 
@@ -75,13 +73,13 @@ def _difference(golden: bundle.Golden, answer: Answer) -> Problem | None:
     rows = len(golden.records)
     if (found := len(answer.predictions)) != rows:
         said = f"{found} answers to {rows} golden requests"
-        return Problem(said, Measured(f"{found} answers", f"{rows} answers"))
+        return Problem(said, Breach(f"{found} answers", f"{rows} answers"))
     if golden.probabilities:
         expected, answered = golden.probabilities, answer.probabilities
         pairs = zip(golden.predictions, answer.predictions, strict=True)
         if others := sum(before != now for before, now in pairs):
             said = "golden requests are answered with other labels than in training"
-            return Problem(said, Measured(f"{others} of {rows} labels differ", "0"))
+            return Problem(said, Breach(f"{others} of {rows} labels differ", "0"))
     else:
         expected = tuple((float(value),) for value in golden.predictions)
         answered = [[value] for value in answer.predictions]
@@ -93,5 +91,5 @@ def _difference(golden: bundle.Golden, answer: Answer) -> Problem | None:
     # Put so that a NaN among them is a difference too.
     if not all(distance <= TOLERANCE for distance in distances):
         said = f"golden requests are answered {max(distances):.2g} away from training"
-        return Problem(said, Measured(f"{max(distances):.2g} away", f"{TOLERANCE:g}"))
+        return Problem(said, Breach(f"{max(distances):.2g} away", f"{TOLERANCE:g}"))
     return None

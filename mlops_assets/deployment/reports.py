@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mlops_assets.deployment import preflight, shadow
-from mlops_assets.deployment.measured import Measured
+from mlops_assets.deployment.breach import Breach
 from mlops_assets.deployment.rollout import Outcome
 
 SHOWN = 10
@@ -19,7 +19,7 @@ class Preflight:
     numbers: dict[str, float]
     flips: str
     """Markdown table of label flips by slice; empty when there is none."""
-    measured: Measured | None
+    breach: Breach | None
     """Of the first problem."""
 
 
@@ -40,7 +40,7 @@ def preflight_of(flown: preflight.Report, shadowed: shadow.Report | None) -> Pre
         reason="; ".join(each.words for each in problems) or _fine(flown, shadowed),
         numbers=numbers,
         flips=_flips(shadowed) if shadowed and shadowed.flips else "",
-        measured=problems[0].measured if problems else None,
+        breach=problems[0].breach if problems else None,
     )
 
 

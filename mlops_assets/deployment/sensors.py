@@ -10,8 +10,8 @@ import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import at_once
+from mlops_assets.deployment.breach import metadata_of
 from mlops_assets.deployment.checks import judge
-from mlops_assets.deployment.measured import metadata_of
 from mlops_assets.deployment.targets.base import Target, TargetContext
 from mlops_assets.deployment.truth import Verdict, unknown
 from mlops_assets.experiment.model import Experiment
@@ -144,7 +144,7 @@ def _evaluation(
         check_name=names.SERVES_THE_CHAMPION,
         passed=verdict.passed,
         description=verdict.reason,
-        metadata=metadata_of(verdict.measured),
+        metadata=metadata_of(verdict.breach),
     )
 
 

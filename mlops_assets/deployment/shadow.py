@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.deployment.measured import Measured, Problem
+from mlops_assets.deployment.breach import Breach, Problem
 from mlops_assets.deployment.spec import ShadowSpec
 from mlops_assets.deployment.targets.base import TargetContext
 from mlops_assets.gateways.data_store import DataStore
@@ -141,11 +141,11 @@ def compare(
             f"min_agreement is {least}"
         )
         allowed = f"{least} agree"
-        problems.append(Problem(said, Measured(f"{agreement:.2%} of the labels agree", allowed)))
+        problems.append(Problem(said, Breach(f"{agreement:.2%} of the labels agree", allowed)))
     if shift > spec.max_score_shift:
         most = f"{spec.max_score_shift:g}"
         said = f"its scores are {shift:.3g} away on average, max_score_shift is {most}"
-        problems.append(Problem(said, Measured(f"scores {shift:.3g} away", most)))
+        problems.append(Problem(said, Breach(f"scores {shift:.3g} away", most)))
     return Report(
         rows=len(logged),
         agreement=agreement,

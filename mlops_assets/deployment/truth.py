@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from mlops_assets.deployment.breach import Breach
 from mlops_assets.deployment.journal import Progress
-from mlops_assets.deployment.measured import Measured
 from mlops_assets.gateways.records import Endpoint
 
 STOPPED = "it was stopped by `mlops stop`, and is not to answer until it is deployed again"
@@ -19,14 +19,14 @@ class Verdict:
     """A rollout was begun, and nobody is there who ends it."""
     known: bool = True
     """Whether it could be found out."""
-    measured: Measured | None = None
+    breach: Breach | None = None
     """What is live, and what should be, where it does not."""
 
 
 def unknown(reason: object) -> Verdict:
     """Of an endpoint that cannot be judged."""
     said = f"it cannot be found out: {reason}"
-    return Verdict(False, said, known=False, measured=Measured("not known", "the champion"))
+    return Verdict(False, said, known=False, breach=Breach("not known", "the champion"))
 
 
 def serves_the_champion(
@@ -56,7 +56,7 @@ def serves_the_champion(
             f"the rollout of version {progress.version}, begun by run {progress.run}, was left "
             "unfinished: deploy again, which finishes or removes it",
             abandoned=True,
-            measured=Measured(f"version {progress.version} half rolled out", "rollout ended"),
+            breach=Breach(f"version {progress.version} half rolled out", "rollout ended"),
         )
     if champion is None:
         return Verdict(True, "no version is the champion yet")
@@ -67,22 +67,22 @@ def serves_the_champion(
     due = f"version {champion}"
     if endpoint is None:
         said = f"nothing was ever deployed; the champion is version {champion}"
-        return Verdict(False, said, measured=Measured("nothing", due))
+        return Verdict(False, said, breach=Breach("nothing", due))
     if endpoint.state != "live":
         said = f"the endpoint is {endpoint.state}: {endpoint.detail or 'no detail'}"
-        return Verdict(False, said, measured=Measured(endpoint.state, f"{due} live"))
+        return Verdict(False, said, breach=Breach(endpoint.state, f"{due} live"))
     live = f"version {endpoint.version}"
     if endpoint.version != champion:
         said = f"{live} is live; the champion is {due}"
-        return Verdict(False, said, measured=Measured(live, due))
+        return Verdict(False, said, breach=Breach(live, due))
     if digest is not None and endpoint.bundle_digest != digest:
         other, registered = endpoint.bundle_digest[:12], digest[:12]
         said = f"{live} is live with bundle {other}; registered was {registered}"
-        return Verdict(False, said, measured=Measured(f"bundle {other}", f"bundle {registered}"))
+        return Verdict(False, said, breach=Breach(f"bundle {other}", f"bundle {registered}"))
     if len(endpoint.traffic) > 1:
         shares = ", ".join(f"version {v}: {share:.0%}" for v, share in endpoint.traffic.items())
         said = f"the traffic is split, and no rollout is under way: {shares}"
-        return Verdict(False, said, measured=Measured(shares, f"{due}: 100%"))
+        return Verdict(False, said, breach=Breach(shares, f"{due}: 100%"))
     return Verdict(True, f"version {champion} is live and the champion")
 
 

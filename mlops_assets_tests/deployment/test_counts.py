@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_assets.deployment.counts import NOTHING, Growth, total
-from mlops_assets.deployment.targets.base import Measured, Traffic
+from mlops_assets.deployment.targets.base import Counts, Traffic
 from mlops_assets.gateways.telemetry import ProfileLog
 
 
@@ -14,7 +14,7 @@ def answered(requests: int, errors: int = 0) -> Traffic:
     return Traffic(requests, errors, 0, requests, {"label=Yes": requests // 2})
 
 
-def grown(*looks: Measured, restarts: bool = True) -> Traffic:
+def grown(*looks: Counts, restarts: bool = True) -> Traffic:
     """What version 1 answered over these looks."""
     growth = Growth(restarts=restarts)
     for look in looks:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.deployment import preflight, reports
-from mlops_assets.deployment.measured import NO_ANSWER, Measured
+from mlops_assets.deployment.breach import NO_ANSWER, Breach
 from mlops_assets.deployment.preflight import Report
 from mlops_assets.deployment.spec import PreflightSpec
 from mlops_assets.serving import bundle
@@ -36,7 +36,7 @@ def test_a_good_version_passes_and_its_numbers_are_told(built: Built, tmp_path: 
     assert [*tmp_path.iterdir()] == [], "it left something behind"
     told = reports.preflight_of(found, None)
     assert told.passed
-    assert told.measured is None
+    assert told.breach is None
     assert "99 of 100 requests within" in told.reason
 
 
@@ -45,12 +45,12 @@ def test_budgets_are_held(built: Built, tmp_path: Path) -> None:
     assert not found.passed
     slow, large = found.problems
     assert "max_latency_ms is 0.001" in slow.words
-    assert slow.measured == Measured(f"{found.p99_ms:.1f} ms", "0.001 ms")
+    assert slow.breach == Breach(f"{found.p99_ms:.1f} ms", "0.001 ms")
     assert "max_memory_mb is 1" in large.words
-    assert large.measured == Measured(f"{found.memory_mb:.0f} MB", "1 MB")
+    assert large.breach == Breach(f"{found.memory_mb:.0f} MB", "1 MB")
     told = reports.preflight_of(found, None)
     assert told.reason == f"{slow.words}; {large.words}"
-    assert told.measured == slow.measured
+    assert told.breach == slow.breach
 
 
 def test_a_bundle_that_does_not_load_is_refused_with_the_reason(
@@ -62,7 +62,7 @@ def test_a_bundle_that_does_not_load_is_refused_with_the_reason(
     assert not found.passed
     (problem,) = found.problems
     assert "is not the file its manifest describes" in problem.words
-    assert problem.measured == NO_ANSWER
+    assert problem.breach == NO_ANSWER
 
 
 def test_a_model_that_answers_otherwise_than_in_training_is_refused(
@@ -77,4 +77,4 @@ def test_a_model_that_answers_otherwise_than_in_training_is_refused(
     (problem,) = found.problems
     assert "golden request" in problem.words
     # Its own self-test ends the server.
-    assert problem.measured == NO_ANSWER
+    assert problem.breach == NO_ANSWER

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlops_assets.deployment.measured import NO_ANSWER, Measured
+from mlops_assets.deployment.breach import NO_ANSWER, Breach
 from mlops_assets.deployment.probe import Probe, probe
 from mlops_assets.serving import bundle
 from mlops_assets.serving.client import Client
@@ -86,7 +86,7 @@ def test_the_golden_requests_are_asked_marked_as_a_probe(binary: Built) -> None:
     assert found.passed
     assert found.reason == "5 golden requests answered as in training"
     assert 0 < found.milliseconds < 5000
-    assert found.measured is None
+    assert found.breach is None
     ((path, headers, body),) = asked
     assert path == "/invocations"
     assert headers["x-mlops-probe"] == "1"
@@ -114,7 +114,7 @@ def shifted(built: Built, by: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "words", "measured"),
+    ("answer", "words", "breach"),
     [
         (lambda b: changed(b, version="6"), "version 6 answers, not 7", ("version 6", "version 7")),
         (
@@ -150,14 +150,14 @@ def shifted(built: Built, by: float) -> dict[str, Any]:
     ],
 )
 def test_any_other_answer_fails_and_says_how(
-    binary: Built, answer: Any, words: str, measured: tuple[str, str]
+    binary: Built, answer: Any, words: str, breach: tuple[str, str]
 ) -> None:
     with endpoint(body=answer(binary)) as (url, _):
         found = asked_over_http(url, binary.folder)
     assert not found.passed
     assert words in found.reason
     assert found.milliseconds > 0
-    assert found.measured == Measured(*measured)
+    assert found.breach == Breach(*breach)
 
 
 def test_a_differing_row_is_allowed_what_the_tolerance_says(binary: Built) -> None:
@@ -177,7 +177,7 @@ def test_an_error_is_shown_with_its_text(binary: Built) -> None:
         found = asked_over_http(url, binary.folder)
     assert not found.passed
     assert f"{url} answers 503: overloaded" in found.reason
-    assert found.measured == Measured("HTTP 503", "answers")
+    assert found.breach == Breach("HTTP 503", "answers")
     assert len(found.reason) < 400
 
 
@@ -188,7 +188,7 @@ def test_nobody_there_is_told_quickly(binary: Built) -> None:
         found = asked_over_http(address, binary.folder, timeout=2.0)
         assert not found.passed
         assert "does not answer" in found.reason
-        assert found.measured == NO_ANSWER
+        assert found.breach == NO_ANSWER
         assert found.milliseconds == 0.0
 
 
@@ -200,7 +200,7 @@ def test_a_server_that_hangs_is_left_after_the_timeout(binary: Built) -> None:
         found = asked_over_http(url, binary.folder, timeout=0.3)
     assert not found.passed
     assert "does not answer: timed out" in found.reason
-    assert found.measured == NO_ANSWER
+    assert found.breach == NO_ANSWER
 
 
 def test_a_bundle_without_golden_requests_is_an_error_of_ours(

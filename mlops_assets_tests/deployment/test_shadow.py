@@ -98,8 +98,8 @@ def test_another_model_is_told_apart_by_slice(
     labels, scores = report.problems
     assert "min_agreement" in labels.words
     assert "max_score_shift" in scores.words
-    assert labels.measured.value == f"{report.agreement:.2%} of the labels agree"
-    assert scores.measured.value == f"scores {report.score_shift:.3g} away"
+    assert labels.breach.value == f"{report.agreement:.2%} of the labels agree"
+    assert scores.breach.value == f"scores {report.score_shift:.3g} away"
     flown = preflight.Report((), "golden", 0.1, 0.2, 0.3, 80.0)
     told = reports.preflight_of(flown, report)
     assert not told.passed

@@ -15,8 +15,8 @@ import pytest
 
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import at_once, sensors
+from mlops_assets.deployment.breach import Breach
 from mlops_assets.deployment.journal import Journal, Progress
-from mlops_assets.deployment.measured import Measured
 from mlops_assets.deployment.targets.base import TargetContext
 from mlops_assets.deployment.truth import serves_the_champion
 from mlops_assets.gateways import champions
@@ -33,7 +33,7 @@ BEGUN = Progress("run-1", 3, {}, "shifting", 0.1, "2026-05-03T00:00:00+00:00", "
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "said", "measured", "words"),
+    ("endpoint", "said", "breach", "words"),
     [
         (LIVE, {}, None, "version 2 is live and the champion"),
         (LIVE, {"champion": None}, None, "no version is the champion yet"),
@@ -84,7 +84,7 @@ BEGUN = Progress("run-1", 3, {}, "shifting", 0.1, "2026-05-03T00:00:00+00:00", "
 def test_the_verdict_says_what_is_and_what_should_be(
     endpoint: Endpoint | None,
     said: dict[str, Any],
-    measured: tuple[str, str] | None,
+    breach: tuple[str, str] | None,
     words: str,
 ) -> None:
     """And of what does not hold, what was measured."""
@@ -96,8 +96,8 @@ def test_the_verdict_says_what_is_and_what_should_be(
         "stopped": False,
     }
     found = serves_the_champion(endpoint, **{**usual, **said})
-    assert found.passed == (measured is None)
-    assert found.measured == (Measured(*measured) if measured else None)
+    assert found.passed == (breach is None)
+    assert found.breach == (Breach(*breach) if breach else None)
     assert words in found.reason
 
 

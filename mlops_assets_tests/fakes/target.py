@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from mlops_assets.deployment.targets.base import (
+    Counts,
     LostError,
     Manifest,
-    Measured,
     Release,
     Target,
     TargetContext,
@@ -202,7 +202,7 @@ class Fake(Target):
         world.fail(how)
         return None if world.settled is None else self._endpoint(world.settled)
 
-    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
+    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Counts:
         how = self.world.call("measure")
         self.world.fail(how)
         if self.world.unreachable:

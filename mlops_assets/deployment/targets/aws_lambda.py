@@ -16,9 +16,9 @@ from mlops_assets.deployment.aws_lambda.function import NOT_YET, Function
 from mlops_assets.deployment.aws_lambda.spec import LambdaSpec, name_of
 from mlops_assets.deployment.distributions import PackageError
 from mlops_assets.deployment.targets.base import (
+    Counts,
     LostError,
     Manifest,
-    Measured,
     TargetContext,
     TargetError,
 )
@@ -174,7 +174,7 @@ class AwsLambda(LambdaSpec):
         return self._there(experiment, context)
 
     @told
-    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
+    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Counts:
         function = self._function(experiment, context)
         # Of two with the same version of ours, the newer one.
         numbers = {one.version: one for one in function.published() if one.version}

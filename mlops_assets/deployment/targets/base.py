@@ -71,7 +71,7 @@ class Traffic:
     """None where the platform does not tell, or nothing is kept of the traffic."""
 
 
-Measured = Mapping[int, Mapping[str, Traffic]]
+Counts = Mapping[int, Mapping[str, Traffic]]
 """By version, and by what counts: each of its pods, or the platform."""
 
 
@@ -186,7 +186,7 @@ class Target(Spec):
         """
 
     @abstractmethod
-    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
+    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Counts:
         """What each version that is there has answered.
 
         Args:

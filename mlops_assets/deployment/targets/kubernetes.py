@@ -12,8 +12,8 @@ from mlops_assets.deployment.kubernetes import asking, objects
 from mlops_assets.deployment.kubernetes.objects import Naming
 from mlops_assets.deployment.kubernetes.site import Site
 from mlops_assets.deployment.targets.base import (
+    Counts,
     Manifest,
-    Measured,
     Release,
     Target,
     TargetContext,
@@ -181,7 +181,7 @@ class Kubernetes(Target):
             site.roll_back(manifest)
             return site.observe()
 
-    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
+    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Counts:
         with self._at(experiment, self.namespace, context) as site:
             texts = asking.metrics(site.standing)
         try:

@@ -11,9 +11,9 @@ from pydantic import Field
 from mlops_assets.deployment import exposition, releases, supervision
 from mlops_assets.deployment.supervision import DRAIN_PATIENCE, SUPERVISOR_PATIENCE
 from mlops_assets.deployment.targets.base import (
+    Counts,
     LostError,
     Manifest,
-    Measured,
     Release,
     Target,
     TargetContext,
@@ -136,7 +136,7 @@ class Local(Target):
             releases.drop(folder, keep=_needed(folder))
         return self.observe(manifest["experiment"], context)
 
-    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
+    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Counts:
         folder = _folder(experiment, context)
         state = supervision.state_of(folder)
         if state is None or state.version is None or not endpoint.alive(folder):

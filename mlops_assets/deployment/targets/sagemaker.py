@@ -14,10 +14,10 @@ from mlops_assets.deployment.sagemaker.account import INTERVAL, Account, weights
 from mlops_assets.deployment.sagemaker.spec import Capture, Serverless
 from mlops_assets.deployment.sagemaker.standing import Standing, Wanted
 from mlops_assets.deployment.targets.base import (
+    Counts,
     HarmError,
     LostError,
     Manifest,
-    Measured,
     Release,
     Target,
     TargetContext,
@@ -207,7 +207,7 @@ class SageMaker(Target):
                 there.clear(keep=there.stable_config)
         return self.observe(manifest["experiment"], context)
 
-    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Measured:
+    def measure(self, experiment: str, slower_than: float, context: TargetContext) -> Counts:
         with self._there(experiment, context, waits=False) as there:
             if there.main is None or (config := there.account.config(there.current)) is None:
                 return {}

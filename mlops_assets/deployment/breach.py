@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Measured:
+class Breach:
     """Both as people read them, with their unit."""
 
     value: str
@@ -21,12 +21,12 @@ class Problem:
     """Something that does not hold of a version."""
 
     words: str
-    measured: Measured
+    breach: Breach
 
 
-NO_ANSWER = Measured("no answer", "answers")
+NO_ANSWER = Breach("no answer", "answers")
 
 
-def metadata_of(measured: Measured | None) -> dict[str, str]:
+def metadata_of(breach: Breach | None) -> dict[str, str]:
     """Nothing where nothing fails."""
-    return {} if measured is None else measured.metadata()
+    return {} if breach is None else breach.metadata()
