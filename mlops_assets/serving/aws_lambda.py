@@ -7,6 +7,8 @@ Handler `mlops_assets.serving.aws_lambda.handler`, configured by variables:
 - `MLOPS_VERSION`: the version in answers and profiles.
 - `MLOPS_RECORDING`: a `Recording` as JSON; nothing is kept without.
 - `MLOPS_KEYS`: keys of which callers need one, separated by commas.
+- `MLOPS_EMBEDDED_METRICS`: dimensions as JSON, of the metrics that are written to standard output
+  for CloudWatch after each event, the function's version with them; none without.
 - `MLOPS_MAX_ROWS`, `MLOPS_MAX_BODY_MB`: what one event may ask.
 
 Takes events of function URLs, API Gateway and load balancers. Anything else is taken for a body of
@@ -32,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.serving import variables
+from mlops_assets.serving.embedded import VERSION, Embedded
 from mlops_assets.serving.preparation import keys, prepare
 
 if TYPE_CHECKING:
@@ -74,6 +77,7 @@ def build(
     from mlops_assets.serving.app import build as application
 
     recording = variables.recording(variables.given(environment, "recording"))
+    dimensions = variables.embedded_metrics(variables.given(environment, "embedded-metrics"))
     beside = f"{environment.get('LAMBDA_TASK_ROOT', '.')}/bundle"
     service, recorder = prepare(
         Path(variables.given(environment, "bundle") or beside),
@@ -83,11 +87,15 @@ def build(
         recording=recording,
         spool=Path(environment["TMPDIR"]) / SPOOL.name if environment.get("TMPDIR") else SPOOL,
         shared=None,
+        counts_at_once=dimensions is not None,
         **variables.limits(environment),
     )
     service.ready = True
     app: Any = application(service)
     answer = _failing(Mangum(app, lifespan="off", custom_handlers=[Direct]))
+    if dimensions is not None:
+        number = environment.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+        answer = _telling(answer, Embedded(service.metrics.totals, {**dimensions, VERSION: number}))
     if recording is None or recorder is None:
         return answer
     recorder.start()
@@ -107,6 +115,21 @@ def _failing(answer: Handler) -> Handler:
         if not Direct.infer(event, context, None):
             _heed(said["statusCode"], said["body"])
         return said
+
+    return answering
+
+
+def _telling(answer: Handler, embedded: Embedded) -> Handler:
+    """The same, and what was counted is told before the process may be frozen."""
+
+    def answering(event: dict[str, Any], context: Any) -> Any:
+        try:
+            return answer(event, context)
+        except Exception:
+            os.write(1, b"\n")  # AWS's runtime client ends the line of a traceback with nothing
+            raise
+        finally:
+            embedded.write()
 
     return answering
 

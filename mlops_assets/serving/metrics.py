@@ -4,27 +4,24 @@ Several processes of one endpoint tell one truth: each writes its numbers to fil
 they share, and whichever is asked adds them up. Counters of a process that is gone stay in them.
 """
 
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.serving import bundle
+from mlops_assets.serving import answered_values
 from mlops_assets.serving.contents import PREDICTION, PROBABILITY, Contents
 from mlops_assets.serving.contents import label as name_of
+from mlops_assets.serving.embedded import Totals
 from mlops_assets.serving.scorer import Columns, Scorer, Scores
 
 if TYPE_CHECKING:
-    from prometheus_client import Gauge, Histogram
+    from prometheus_client import Gauge
 
     from mlops_assets.serving.recorder import Recorder
 
 SECONDS = (
     0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
-FEW = 16
-"""Values that are observed one by one."""
-SHARES = tuple(step / 10 for step in range(1, 11))
 RECORDED = {
     "dropped_rows": ("mlops_profile_rows_dropped", "Rows never profiled: the queue was full."),
     "flush_failures": ("mlops_profile_flush_failures", "Profiles the store did not take."),
@@ -84,7 +81,7 @@ class Metrics:
             "mlops_missing_values", "Missing values, by feature.", ["feature"], registry=registry
         )
         self._missing = {name: missing.labels(name) for name in manifest.schema.names}
-        self._values = _value_histogram(scorer, registry)
+        self._values = answered_values.histogram(scorer, registry)
         _tell_model(scorer, version, registry)
         self._recorder: Recorder | None = None
         self._counted = dict.fromkeys(RECORDED, 0)
@@ -132,7 +129,7 @@ class Metrics:
             for label in set(scores.predictions):
                 self._labels[label].inc(scores.predictions.count(label))
             values = [row[-1] if len(row) == 2 else max(row) for row in scores.probabilities]
-        _observe(self._values, values)
+        answered_values.observe(self._values, values)
 
     def count(self, contents: Contents) -> None:
         """Count what the rows of many requests hold."""
@@ -153,7 +150,16 @@ class Metrics:
             for name, times in answers[PREDICTION].items():
                 named[name].inc(times)
         shown = answers.get(PROBABILITY, answers[PREDICTION])
-        _observe(self._values, shown.tolist())
+        answered_values.observe(self._values, shown.tolist())
+
+    def totals(self) -> Totals:
+        """What this process has counted of rows, predictions and refused requests."""
+        return Totals(
+            rows=int(self._rows._value.get()),
+            labels={name_of(label): int(one._value.get()) for label, one in self._labels.items()},
+            values=answered_values.up_to(self._values),
+            refused={reason: int(one._value.get()) for reason, one in [*self._reasons.items()]},
+        )
 
     def refresh(self, in_flight: int) -> None:
         """Tell what has changed without a request: called often, for other processes to read."""
@@ -250,47 +256,3 @@ def _tell_model(scorer: Scorer, version: str, registry: Any) -> None:
         registry=registry,
     )
     info.labels(**told).set(1)
-
-
-def _observe(histogram: "Histogram", values: list[float]) -> None:
-    """As `histogram.observe` of each value. The library has no way for many at once, which would
-    cost more than their profile."""
-    if len(values) < FEW:
-        for value in values:
-            histogram.observe(value)
-        return
-    import numpy as np
-
-    counts = np.bincount(np.searchsorted(histogram._upper_bounds, values))
-    for place in np.flatnonzero(counts):
-        histogram._buckets[place].inc(int(counts[place]))
-    histogram._sum.inc(math.fsum(values))
-
-
-def _value_histogram(scorer: Scorer, registry: Any) -> "Histogram":
-    from prometheus_client import Histogram
-
-    if scorer.manifest.task != "regression":
-        return Histogram(
-            "mlops_prediction_probability",
-            "Probability of the positive class, or of the predicted one of several.",
-            buckets=SHARES,
-            registry=registry,
-        )
-    # The golden requests are the only hint of the target's range that an endpoint has.
-    known = [float(value) for value in bundle.read_golden(scorer.folder).predictions]
-    low, high = min(known, default=0.0), max(known, default=1.0)
-    return Histogram(
-        "mlops_prediction_value", "Predicted values.", buckets=bounds(low, high), registry=registry
-    )
-
-
-def bounds(low: float, high: float) -> list[float]:
-    """About twenty round numbers from below `low` to above `high`: multiples of 1, 2 or 5 times a
-    power of ten, so that two versions of a model, whose ranges differ a little, share most."""
-    width = (high - low) or max(abs(high), 1.0)
-    digits = -math.floor(math.log10(width / 10))
-    power = 10.0**-digits
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= width / 10)
-    first, last = math.floor((low - width / 2) / step), math.ceil((high + width / 2) / step)
-    return [round(number * step, digits) for number in range(first, last + 1)]

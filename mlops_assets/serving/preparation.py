@@ -21,6 +21,7 @@ def prepare(
     recording: Recording | None,
     spool: Path,
     shared: Path | None = None,
+    counts_at_once: bool = False,
     **limits: int,
 ) -> tuple["Service", "Recorder | None"]:
     """Load a bundle, and what stands between it and its callers; nothing is started yet.
@@ -33,6 +34,8 @@ def prepare(
         recording: what is kept of the traffic; None keeps nothing.
         spool: folder for what the store has not taken.
         shared: folder of the counters of all processes of the endpoint; None for a single one.
+        counts_at_once: whether rows are in the metrics when they are answered, not only when they
+            are recorded, which is cheaper.
         limits: those of `service.Limits` that differ from its own.
 
     Raises:
@@ -58,7 +61,7 @@ def prepare(
                 version=version,
                 spool=spool,
                 encoding=scorer.encoding,
-                on_rows=metrics.count,
+                on_rows=None if counts_at_once else metrics.count,
             )
         except ValueError as error:
             raise BundleError(f"monitoring.prediction_log: {error}") from error
@@ -69,6 +72,7 @@ def prepare(
         limits=Limits(**limits),
         metrics=metrics,
         recorder=recorder,
+        counts_at_once=counts_at_once,
         keys=keys,
     )
     return service, recorder

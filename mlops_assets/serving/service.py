@@ -64,6 +64,7 @@ class Service:
         limits: Limits,
         metrics: "Metrics",
         recorder: "Recorder | None" = None,
+        counts_at_once: bool = False,
         keys: frozenset[str] = frozenset(),
     ) -> None:
         self.scorer = scorer
@@ -71,6 +72,7 @@ class Service:
         self.limits = limits
         self.metrics = metrics
         self.recorder = recorder
+        self._counts_at_once = counts_at_once or recorder is None
         self.keys = frozenset(key.encode() for key in keys)
         self.ready = False
         self.draining = False
@@ -143,9 +145,9 @@ class Service:
             raise bad("not_explainable", str(error)) from error
 
     def _record(self, rows: Rows, scores: Scores, request_id: str) -> None:
-        if self.recorder is None:
+        if self._counts_at_once:
             self.metrics.observe(rows.columns, scores)
-        else:
+        if self.recorder is not None:
             self.recorder.submit(
                 rows.columns,
                 scores,

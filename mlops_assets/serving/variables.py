@@ -47,6 +47,26 @@ def recording(text: str | None) -> Recording | None:
         ) from error
 
 
+def embedded_metrics(text: str | None) -> dict[str, str] | None:
+    """Dimensions of the metrics that are written to standard output, out of their JSON; None writes
+    none.
+
+    Raises:
+        SettingError: the text holds no such dimensions.
+    """
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(v and isinstance(v, str) for v in found.values()):
+        raise SettingError(
+            f"{named('embedded-metrics')} is {text!r}, which is no JSON object of texts"
+        )
+    return found
+
+
 def limits(environment: Mapping[str, str]) -> dict[str, int]:
     """Those of `service.Limits` that the variables change.
 

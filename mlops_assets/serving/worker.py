@@ -18,9 +18,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mlops_assets.serving import variables
 from mlops_assets.serving.bundle import BundleError
+from mlops_assets.serving.embedded import Embedded
 from mlops_assets.serving.endpoint import Desired
 from mlops_assets.serving.preparation import keys, prepare
+from mlops_assets.serving.variables import SettingError
 
 log = logging.getLogger("worker")
 
@@ -43,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.setswitchinterval(SWITCH_SECONDS)
     started = time.perf_counter()
     try:
+        dimensions = variables.embedded_metrics(variables.given(os.environ, "embedded-metrics"))
         service, recorder = prepare(
             Path(desired.bundle),
             digest=desired.bundle_digest,
@@ -55,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             max_body_bytes=desired.max_body_bytes,
             max_in_flight=desired.max_in_flight,
         )
-    except BundleError as error:
+    except (BundleError, SettingError) as error:
         say(state="failed", detail=str(error))
         log.error("refused: %s", error)  # noqa: TRY400 the reason is complete
         return 3
@@ -64,6 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     if recorder is not None:
         recorder.start()
+
+    embedded = Embedded(service.metrics.totals, dimensions) if dimensions else None
+    if embedded is not None:
+        embedded.start()
 
     # What is loaded stays; looking for garbage among it would hold up requests.
     gc.collect()
@@ -86,6 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     if recorder is not None:
         recorder.close()
+    if embedded is not None:
+        embedded.close()
     service.metrics.close()
     log.info("version %s ended", desired.version)
     return 0

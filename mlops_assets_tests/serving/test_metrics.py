@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
+from mlops_assets.serving.answered_values import FEW, SHARES, bounds, observe
 from mlops_assets.serving.contents import of_lists
-from mlops_assets.serving.metrics import FEW, SHARES, Metrics, _observe, bounds, forget
+from mlops_assets.serving.metrics import Metrics, forget
 from mlops_assets.serving.scorer import Scorer
 
 PROGRAM = """
@@ -130,7 +131,7 @@ def test_many_values_are_counted_as_one_by_one(rows):
         Histogram("h", "h", buckets=SHARES, registry=registry)
         for registry in (CollectorRegistry(), CollectorRegistry())
     )
-    _observe(together, values)
+    observe(together, values)
     for value in values:
         singly.observe(value)
     (one,), (other,) = together.collect(), singly.collect()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from mlops_assets.serving import bundle
 from mlops_assets.serving.client import Client, EndpointError
 from mlops_assets_tests.builders import Built, make_bundle
 from mlops_assets_tests.endpoints import until
+from mlops_assets_tests.peers.embedded_metrics import points
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -197,11 +199,48 @@ def test_variables_say_what_is_served(one, tmp_path, words):
     assert list((tmp_path / "profiles").glob("*/*.bin"))
 
 
+def test_what_workers_write_for_cloudwatch_adds_up_to_what_they_answered(one, tmp_path):
+    """Two of them, on one pipe; the last of it when they end."""
+    dimensions = {"Endpoint": "mlops-churn", "Version": "v7"}
+    recording = {"profiles_url": str(tmp_path / "profiles"), "window_seconds": 60}
+    process = in_a_container(
+        tmp_path,
+        MLOPS_BUNDLE=str(one.folder),
+        MLOPS_PORT="0",
+        MLOPS_WORKERS="2",
+        MLOPS_RECORDING=json.dumps(recording),
+        MLOPS_EMBEDDED_METRICS=json.dumps(dimensions),
+    )
+    written = []
+    while not written or " answers at " not in written[-1]:
+        written.append(process.stdout.readline())
+        assert written[-1], process.stderr.read()
+    url = written[-1].rsplit(" ", 1)[-1].strip()
+    try:
+        for _ in range(20):
+            with Client(url) as client:
+                client.predict(one.records(3))
+                with pytest.raises(EndpointError, match="missing_field"):
+                    client.predict([{}])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, log = process.communicate(timeout=60)
+    assert process.returncode == 0, log
+    found = Counter()
+    for line in [*written, *out.splitlines()]:
+        for point in points(line):
+            assert dict(point.key[2]) == dimensions
+            found[point.key[1]] += point.value
+    assert (found["rows"], found["refused=missing_field"]) == (60, 20)
+    assert sum(count for name, count in found.items() if name.startswith("label=")) == 60
+
+
 @pytest.mark.parametrize(
     ("variables", "status", "said"),
     [
         ({"MLOPS_BUNDLE_DIGEST": "0" * 64}, 1, f"{'0' * 64} was to be served"),
         ({"MLOPS_RECORDING": "{"}, 1, "MLOPS_RECORDING does not say what is recorded"),
+        ({"MLOPS_EMBEDDED_METRICS": "1"}, 1, "MLOPS_EMBEDDED_METRICS is '1'"),
         ({"MLOPS_PORT": "tcp://10.0.0.1:80"}, 2, "argument --port"),
         ({"MLOPS_KEYS": ""}, 1, "variable MLOPS_KEYS holds no key"),
         ({"MLOPS_BUNDLE": "file:///nowhere/churn.tar.gz"}, 1, "cannot be fetched"),

@@ -29,6 +29,17 @@ def test_what_is_no_recording_is_refused(text):
         variables.recording(text)
 
 
+def test_dimensions_are_json():
+    assert variables.embedded_metrics('{"Endpoint": "e"}') == {"Endpoint": "e"}
+    assert variables.embedded_metrics(None) is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "1", '{"Endpoint": 1}', '{"Endpoint": ""}'])
+def test_what_holds_no_dimensions_is_refused(text):
+    with pytest.raises(SettingError, match="MLOPS_EMBEDDED_METRICS is"):
+        variables.embedded_metrics(text)
+
+
 def test_limits():
     given = {"MLOPS_MAX_ROWS": "5", "MLOPS_MAX_BODY_MB": "0.5", "MLOPS_MAX_IN_FLIGHT": ""}
     assert variables.limits(given) == {"max_rows": 5, "max_body_bytes": 500_000}
