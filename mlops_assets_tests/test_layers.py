@@ -20,6 +20,7 @@ SERVING_FORMATS = (
     "serving.client",
     "serving.recording",
     "serving.schema",
+    "serving.embedded",
     "serving.encoding",
     "serving.ensemble",
     "serving.scorer",

@@ -137,7 +137,7 @@ data "aws_iam_policy_document" "platform" {
   statement {
     sid = "Look"
     actions = [
-      "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData",
+      "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:ListMetrics",
       "sagemaker:ListEndpointConfigs", "sagemaker:ListModels",
     ]
     resources = ["*"]

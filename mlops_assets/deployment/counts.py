@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import replace
 
 from mlops_assets.deployment.targets.base import Counts, Traffic
 from mlops_assets.gateways.telemetry import ProfileLog
@@ -12,11 +13,12 @@ NOTHING = Traffic(requests=0, errors=0, slow=0, rows=0, predictions={})
 def total(parts: Iterable[Traffic]) -> Traffic:
     """All of them together."""
     found = list(parts)
+    rows = [one.rows for one in found if one.rows is not None]
     return Traffic(
         requests=sum(one.requests for one in found),
         errors=sum(one.errors for one in found),
         slow=sum(one.slow for one in found),
-        rows=sum(one.rows for one in found),
+        rows=sum(rows) if len(rows) == len(found) else None,
         predictions=_sums(one.predictions for one in found),
         refused=_sums(one.refused for one in found),
         log=_log([one.log for one in found if one.log is not None]),
@@ -49,7 +51,7 @@ class Growth:
                 if fell and not self._restarts:
                     continue
                 grown = _difference(one, NOTHING if fell else last)
-                self._grown[version] = total([self._grown.get(version, NOTHING), grown])
+                self._grown[version] = _added(self._grown.get(version, NOTHING), grown)
                 self._last[version, source] = one
 
     def of(self, versions: Set[int]) -> Traffic:
@@ -66,12 +68,27 @@ def _difference(now: Traffic, before: Traffic) -> Traffic:
         requests=now.requests - before.requests,
         errors=max(0, now.errors - before.errors),
         slow=max(0, now.slow - before.slow),
-        rows=max(0, now.rows - before.rows),
+        rows=None if now.rows is None else max(0, now.rows - (before.rows or 0)),
         predictions={
-            said: max(0, count - before.predictions.get(said, 0))
-            for said, count in now.predictions.items()
+            said: count
+            for said, count in _grown(now.predictions, before.predictions).items()
+            if said in before.predictions or not before.rows
         },
+        refused=_grown(now.refused, before.refused),
     )
+
+
+def _added(before: Traffic, grown: Traffic) -> Traffic:
+    """Both together. What was not said yet of rows that were counted is not known of them all."""
+    both = total([before, grown])
+    if not before.rows:
+        return both
+    said = {name: n for name, n in both.predictions.items() if name in before.predictions}
+    return replace(both, predictions=said)
+
+
+def _grown(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    return {name: max(0, count - before.get(name, 0)) for name, count in now.items()}
 
 
 def _sums(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:

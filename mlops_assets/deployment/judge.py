@@ -67,6 +67,10 @@ def judge(candidate: Traffic, stable: Traffic, limits: Limits) -> Verdict:
             beyond.append(rate)
     if candidate.requests < limits.requests:
         return Verdict("unsure", f"{candidate.requests} of {limits.requests} requests so far")
+    if (known := _known(candidate)) < limits.requests:
+        return Verdict(
+            "unsure", f"it told what came of {known} of {limits.requests} requests so far"
+        )
     if beyond:
         worst = max(beyond, key=lambda rate: rate.difference - rate.limit)
         return Verdict("unsure", f"{worst.words()}: beyond {worst.limit:.2%}, not yet for certain")
@@ -96,6 +100,14 @@ def interval(count: int, trials: int, alpha: float) -> tuple[float, float]:
     low = _edge(middle, 1e-15, excluded) if count else 0.0
     high = _edge(middle, 1 - 1e-15, excluded) if misses else 1.0
     return low, high
+
+
+def _known(traffic: Traffic) -> int:
+    """Of how many requests at most it is known what came of them: platforms that count requests may
+    know of them sooner."""
+    if traffic.rows is None:
+        return traffic.requests
+    return traffic.rows + traffic.errors + sum(traffic.refused.values())
 
 
 @dataclass(frozen=True)

@@ -61,10 +61,11 @@ def _ask(experiment: Experiment, target: Target, version: int, context: TargetCo
         "answers",
         "",
         requests=traffic.requests,
-        rows=traffic.rows if target.tells else None,
+        rows=traffic.rows,
         refused=dict(traffic.refused),
         log=traffic.log,
         counts_probes=target.counts_probes,
+        by_platform=not target.tells,
     )
 
 

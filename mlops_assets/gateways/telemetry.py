@@ -40,13 +40,15 @@ class Telemetry:
     requests: int = 0
     """For predictions, refused ones with them."""
     rows: int | None = None
-    """Scored; None where the platform counts requests alone."""
+    """Scored; None where that is not told."""
     refused: dict[str, int] = field(default_factory=dict)
     """Requests by the reason for which they were refused, or failed."""
     log: ProfileLog | None = None
     """None where the platform does not tell, or nothing is kept."""
     counts_probes: bool = False
     """Whether `requests` counts what the platform asks itself, too."""
+    by_platform: bool = False
+    """Whether its platform counted, minutes late, and not its own processes."""
 
 
 def to_json(told: Iterable[Telemetry]) -> list[dict[str, Any]]:

@@ -174,7 +174,9 @@ def _cause(case: _Case) -> tuple[Finding, str]:
             f"late window: {case.age}; why is not known, as the platform does not tell "
             f"({told.detail}){case.remarks}. First look: the platform's own page of the endpoint"
         )
-    return _of_platform(case, told.requests) if told.rows is None else _of_rows(case, told.rows)
+    if told.rows is None or told.by_platform:
+        return _of_platform(case, told.requests)
+    return _of_rows(case, told.rows)
 
 
 def _arrives(case: _Case, arrived: datetime) -> bool:

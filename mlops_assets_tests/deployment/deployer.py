@@ -77,14 +77,19 @@ class Deployer(ABC):
     def tell(self, line: str) -> None:
         self.told.append(line)
 
+    def telemetry(self, version: int) -> Telemetry:
+        """What the endpoint tells of a version."""
+        target = self.target().model_dump(mode="json")
+        experiment = make_experiment(name=self.name, deployment={"targets": [target]})
+        (told,) = telling.told(experiment, version, self.context)
+        return told
+
     def why_nothing_came(
         self, version: int, before: Telemetry | None = None, *, probes: int = 0
     ) -> tuple[str, Telemetry]:
         """What freshness finds of the endpoint, of which no profile has come for ten hours; and
         what it told."""
-        target = self.target().model_dump(mode="json")
-        experiment = make_experiment(name=self.name, deployment={"targets": [target]})
-        (told,) = telling.told(experiment, version, self.context)
+        told = self.telemetry(version)
         long_ago = datetime.now(UTC) - timedelta(hours=10)
         arrivals = {told.target: Arrival(long_ago.isoformat(), long_ago.isoformat())}
         since = (long_ago - timedelta(hours=1)).isoformat()

@@ -223,6 +223,8 @@ class Site(Deployer):
         self.peer.settling = 0.0
         for name in self.functions():
             self.client.delete_function(FunctionName=name)
+        # The peer numbers the versions of another function of that name anew; AWS never does.
+        self.peer.metrics.embedded.forget()
 
     def versions_answering(self, url: str, requests: int) -> Counter[str]:
         """Who answers callers at the URL; what fails is counted by its status."""

@@ -80,3 +80,27 @@ def test_sources_add_up() -> None:
     both = Traffic(3, 3, 3, 3, {"a": 2, "b": 1}, {"late": 3}, ProfileLog(3, 3, 3, 3, 7.0))
     assert total([one, two, NOTHING]) == both
     assert total([]) == NOTHING
+
+
+def test_rows_that_are_not_told_stay_unknown_and_are_none_before_the_first() -> None:
+    untold = Traffic(50, 0, 0, None, {})
+    nobody, told = Traffic(0, 0, 0, 0, {}), Traffic(60, 0, 0, 60, {"label=Yes": 9}, {"bad_row": 3})
+    assert grown({1: {"a": nobody}}, {1: {"a": untold}}).rows is None
+    assert grown({1: {"a": nobody}}, {1: {"a": told}}) == told
+    assert total([untold, told]).rows is None
+
+
+def test_what_is_said_late_is_not_said_of_the_rows_before() -> None:
+    """Names of metrics that become known while a step lasts."""
+
+    def look(rows: int, **labels: int) -> Counts:
+        return {1: {"a": Traffic(rows, 0, 0, rows, {f"label={k}": n for k, n in labels.items()})}}
+
+    first, second = look(100, Yes=40), look(150, Yes=50, No=100)
+    assert grown(first, second).predictions == {"label=Yes": 10}
+    assert grown(first, second, look(200, Yes=60, No=140)).predictions == {"label=Yes": 20}
+    idle = look(100, Yes=40, No=60)
+    assert grown(first, idle, look(150, Yes=50, No=100)).predictions == {
+        "label=Yes": 10,
+        "label=No": 40,
+    }

@@ -1,5 +1,7 @@
 """The judge calls chance no harm however often it looks, and finds harm that is there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -101,3 +103,18 @@ def test_only_what_both_versions_say_is_compared() -> None:
     here = Traffic(1000, 0, 0, 1000, {"value<=1.0": 900, "value<=2.5": 1000})
     there = Traffic(1000, 0, 0, 1000, {"value<=1.0": 890, "value<=2.0": 100})
     assert judge(here, there, limits).outcome == "fine"
+
+
+def test_answers_that_are_not_known_yet_are_waited_for() -> None:
+    """Where requests are counted by the platform, and predictions told by the processes, later."""
+    limits = Limits(
+        errors=0.01, slow=0.05, slow_ms=250, predictions=0.1, requests=100, confidence=0.99
+    )
+    late = Traffic(500, 0, 0, 60, {"label=Yes": 20}, {"bad_row": 30})
+    verdict = judge(late, traffic(900, yes=300), limits)
+    assert (verdict.outcome, verdict.reason) == (
+        "unsure",
+        "it told what came of 90 of 100 requests so far",
+    )
+    assert judge(replace(late, rows=70), traffic(900, yes=300), limits).outcome == "fine"
+    assert judge(replace(late, rows=None), traffic(900, yes=300), limits).outcome == "fine"

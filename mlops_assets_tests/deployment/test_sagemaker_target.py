@@ -97,6 +97,7 @@ def test_the_requests_are_as_written_here(light: Site, one: Built) -> None:
             "MLOPS_RECORDING": json.dumps(manifest["recording"], separators=(",", ":")),
             "MLOPS_WORKERS": "1",
             "MLOPS_STARTUP_TIMEOUT_S": "300",
+            "MLOPS_EMBEDDED_METRICS": '{"Endpoint": "mlops-churn", "Version": "a-model"}',
         },
     }
     assert said["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}

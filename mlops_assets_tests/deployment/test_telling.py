@@ -70,13 +70,19 @@ def test_an_endpoint_tells_its_counts(world: World, context: TargetContext) -> N
     (one,) = asked(Telling(kind="fake", world=world), context=context)
     assert (one.state, one.requests, one.rows) == ("answers", 10, 40)
     assert (one.refused, one.log) == ({"wrong_type": 1}, LOG)
+    assert not one.by_platform
     assert one.at == "2026-05-03T00:00:00+00:00"
 
 
-def test_of_a_platform_that_counts_requests_rows_are_not_known(
+def test_of_a_platform_that_counts_requests_rows_are_not_always_known(
     world: World, context: TargetContext
 ) -> None:
-    (one,) = asked(Counting(kind="fake", world=world), context=context)
+    counting = Counting(kind="fake", world=world)
+    (one,) = asked(counting, context=context)
+    assert (one.state, one.rows, one.by_platform) == ("answers", 40, True)
+    assert one.refused == {"wrong_type": 1}
+    world.answered[3] = {"pod": replace(world.answered[3]["pod"], rows=None, refused={})}
+    (one,) = asked(counting, context=context)
     assert (one.state, one.requests, one.rows) == ("answers", 10, None)
 
 

@@ -164,6 +164,11 @@ class EmbeddedMetrics:
                 for line in whole.decode(errors="replace").split("\n"):
                     self._take(line)
 
+    def forget(self) -> None:
+        """As if nothing had been written so far."""
+        self.update()
+        self.points.clear()
+
     def _take(self, line: str) -> None:
         try:
             for point in points(line):

@@ -13,6 +13,7 @@ from typing import Any
 from mlops_assets.deployment.aws_lambda import package as lambda_package
 from mlops_assets.deployment.targets.base import Manifest, TargetContext, TargetError
 from mlops_assets.gateways.aws import CloudError, Service
+from mlops_assets.serving.embedded import ENDPOINT
 
 log = logging.getLogger("deployment")
 
@@ -79,6 +80,8 @@ def variables(manifest: Manifest, context: TargetContext) -> dict[str, str]:
         "MLOPS_VERSION": str(manifest["version"]),
         "MLOPS_BUNDLE_DIGEST": manifest["bundle_digest"],
         "MLOPS_RECORDING": json.dumps(manifest["recording"], sort_keys=True),
+        # The version, each knows its own.
+        "MLOPS_EMBEDDED_METRICS": json.dumps({ENDPOINT: manifest["function"]}),
     }
 
 

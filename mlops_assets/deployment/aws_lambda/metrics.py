@@ -1,18 +1,20 @@
 """What CloudWatch counted of the versions behind a function's alias.
 
 It tells them apart while the alias leads to two, and counts those of the alias as a whole at any
-time; all of it some minutes late. Lambda's errors are invocations that failed: where the program
+time; all of it some minutes late. What they answered and refused, their processes tell it
+(`deployment.embedded`). Lambda's errors are invocations that failed: where the program
 on the endpoint would answer with status 500, it raises.
 """
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from mlops_assets.deployment import embedded
 from mlops_assets.deployment.aws_lambda.alias import ALIAS
 from mlops_assets.deployment.targets.base import Traffic
 from mlops_assets.gateways import cloudwatch
 from mlops_assets.gateways.aws import Service
-from mlops_assets.gateways.cloudwatch import Metric
+from mlops_assets.gateways.cloudwatch import Metric, Span
 
 NAMESPACE = "AWS/Lambda"
 PERIOD = 3600
@@ -54,18 +56,17 @@ def read(
             f"{name}_all": Metric(NAMESPACE, metric, _dimensions(function), statistic)
             for name, (metric, statistic) in _counted(slower_than).items()
         }
-    found = cloudwatch.sums(
-        service,
-        metrics,
-        since=since.replace(minute=0, second=0, microsecond=0),
-        now=now + AHEAD,
-        period=PERIOD,
-    )
+    hour = since.replace(minute=0, second=0, microsecond=0)
+    span = Span(hour, now + AHEAD, PERIOD)
+    found = dict.fromkeys(metrics, 0.0) | cloudwatch.sums(service, metrics, span)
     if alone is not None:
         for name in _counted(slower_than):
             others = sum(found[f"{name}_{number}"] for number in numbers if number != alone)
             found[f"{name}_{alone}"] = max(0.0, found[f"{name}_all"] - others)
-    return {number: _traffic(found, number) for number in numbers}
+    told = embedded.read(service, function, numbers, span)
+    return {
+        number: embedded.completed(_traffic(found, number), told.get(number)) for number in numbers
+    }
 
 
 def _counted(slower_than: float) -> dict[str, tuple[str, str]]:
@@ -93,6 +94,6 @@ def _traffic(found: dict[str, float], number: str) -> Traffic:
         requests=count("invocations") + refused,
         errors=count("errors") + refused,
         slow=count("slow"),
-        rows=0,
+        rows=None,
         predictions={},
     )

@@ -1,12 +1,15 @@
-"""What CloudWatch counted of the variants of a SageMaker endpoint, and which alarms are on."""
+"""What CloudWatch counted of the variants of a SageMaker endpoint, and which alarms are on.
 
-from collections.abc import Iterable, Sequence
+What they answered and refused, their containers tell it (`deployment.embedded`)."""
+
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from mlops_assets.deployment import embedded
 from mlops_assets.deployment.targets.base import Traffic
 from mlops_assets.gateways import cloudwatch
 from mlops_assets.gateways.aws import Service
-from mlops_assets.gateways.cloudwatch import Metric
+from mlops_assets.gateways.cloudwatch import Metric, Span
 
 NAMESPACE = "AWS/SageMaker"
 DAY = 86_400
@@ -15,7 +18,7 @@ DAY = 86_400
 def measured(
     service: Service,
     endpoint: str,
-    variants: Iterable[str],
+    variants: Mapping[str, str],
     *,
     since: datetime,
     now: datetime,
@@ -26,7 +29,7 @@ def measured(
     Args:
         service: CloudWatch.
         endpoint: its name.
-        variants: their names.
+        variants: their models, by which their containers name themselves.
         since: counted from here on.
         now: up to here.
         slower_than: seconds.
@@ -39,26 +42,31 @@ def measured(
         "errors": ("Invocation5XXErrors", "Sum"),
         "slow": ("ModelLatency", f"TC({slower_than * 1e6:.0f}:)"),  # of microseconds
     }
-    names = list(variants)
     metrics = {
         f"{name}{index}": Metric(
             NAMESPACE, metric, {"EndpointName": endpoint, "VariantName": variant}, statistic
         )
-        for index, variant in enumerate(names)
+        for index, variant in enumerate(variants)
         for name, (metric, statistic) in counted.items()
     }
     # Minutes are kept for some days only, and an answer holds so many values.
     period = 60 if (now - since).total_seconds() < DAY else 3600
-    found = cloudwatch.sums(service, metrics, since=since, now=now, period=period)
-    return {
+    span = Span(since, now, period)
+    found = dict.fromkeys(metrics, 0.0) | cloudwatch.sums(service, metrics, span)
+    told = embedded.read(service, endpoint, variants.values(), span)
+    counts = {
         variant: Traffic(
             requests=round(found[f"requests{index}"]),
             errors=round(found[f"errors{index}"]),
             slow=round(found[f"slow{index}"]),
-            rows=0,
+            rows=None,
             predictions={},
         )
-        for index, variant in enumerate(names)
+        for index, variant in enumerate(variants)
+    }
+    return {
+        variant: embedded.completed(traffic, told.get(variants[variant]))
+        for variant, traffic in counts.items()
     }
 
 

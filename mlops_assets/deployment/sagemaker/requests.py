@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mlops_assets.deployment.targets.base import Manifest
+from mlops_assets.serving.embedded import ENDPOINT, VERSION
 
 Json = dict[str, Any]
 
@@ -113,6 +114,9 @@ def model(manifest: Manifest, name: str, environment: Mapping[str, str]) -> Json
         "MLOPS_RECORDING": recording(manifest),
         "MLOPS_WORKERS": str(manifest["workers"]),
         "MLOPS_STARTUP_TIMEOUT_S": str(manifest["startup_timeout_s"]),
+        "MLOPS_EMBEDDED_METRICS": json.dumps(
+            {ENDPOINT: base(manifest["experiment"]), VERSION: name}
+        ),
     }
     request: Json = {
         "ModelName": name,

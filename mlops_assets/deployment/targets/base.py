@@ -61,7 +61,8 @@ class Traffic:
     """Requests answered with a status of 500 or more, or not at all."""
     slow: int
     """Requests that took longer than the budget asked for."""
-    rows: int
+    rows: int | None
+    """Scored; None where the platform does not tell."""
     predictions: Mapping[str, int]
     """Of how many rows something is true that can be said of a prediction: `label=Yes`,
     `value<=0.3`. Empty where the platform does not tell."""

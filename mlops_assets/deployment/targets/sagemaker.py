@@ -216,7 +216,7 @@ class SageMaker(Target):
             found = metrics.measured(
                 there.account.cloudwatch,
                 there.name,
-                there.shares,
+                {one["VariantName"]: one["ModelName"] for one in config["ProductionVariants"]},
                 since=config["CreationTime"],
                 now=context.now(),
                 slower_than=slower_than,
