@@ -174,9 +174,8 @@ def _cause(case: _Case) -> tuple[Finding, str]:
             f"late window: {case.age}; why is not known, as the platform does not tell "
             f"({told.detail}){case.remarks}. First look: the platform's own page of the endpoint"
         )
-    if told.rows is None or told.by_platform:
-        return _of_platform(case, told.requests)
-    return _of_rows(case, told.rows)
+    asks_platform = told.by_platform or told.rows is None
+    return _of_platform(case, told.requests) if asks_platform else _of_rows(case, told.rows or 0)
 
 
 def _arrives(case: _Case, arrived: datetime) -> bool:
