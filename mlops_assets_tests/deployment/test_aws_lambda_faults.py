@@ -144,14 +144,22 @@ def test_a_look_that_fails_does_no_harm(sequence: Sequence) -> None:
     site = sequence.site
     reads = [call for call in turns(sequence.asked) if call[0].startswith(READING)]
     site.attempts = 1
+    refused = 0
     for operation, turn in reads[1::6]:
         once(site, operation, turn, **FAULTS["broken"])
-        with pytest.raises(TargetError):
+        site.told.clear()
+        try:
             sequence.deploy(sequence.stable + 1)
+        except TargetError:
+            refused += 1
+        else:
+            repeated = [line for line in site.told if "a look at the traffic failed" in line]
+            assert len(repeated) == 1, (operation, turn)
         sequence.assert_somebody_answers((operation, turn))
         site.server.faults.clear()
         sequence.deploy(sequence.stable + 1)
         sequence.assert_clean((operation, turn))
+    assert refused
 
 
 def test_a_call_that_is_repeated_succeeds_at_once(sequence: Sequence) -> None:

@@ -65,7 +65,9 @@ def test_a_function_that_answers_all_alike_is_rolled_back_and_the_same_model_is_
         assert set(seen) == {"1", "2"}
         (step,) = site.deploy(one, 3, CANARY, **MEMORY).steps
     print(refused.value)
-    assert step.candidate.rows == 20 * step.candidate.requests
+    assert step.candidate.rows
+    # Two sums, asked for one after the other while callers go on.
+    assert abs(step.candidate.rows - 20 * step.candidate.requests) <= 40
     assert step.candidate.predictions.keys() == step.stable.predictions.keys()
     assert len(step.candidate.predictions) == 12, "of two labels, and of ten bounds"
 
