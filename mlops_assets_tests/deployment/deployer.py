@@ -23,6 +23,9 @@ from mlops_assets.monitoring.freshness import Past, judge
 from mlops_assets.monitoring.spec import MonitoringSpec
 from mlops_assets_tests.builders import Built, make_experiment
 
+PAUSE_S = 0.01
+"""Between an answer and the next call of who calls all the time."""
+
 
 @dataclass(kw_only=True)
 class Deployer(ABC):
@@ -101,12 +104,12 @@ class Deployer(ABC):
 
 @contextmanager
 def calling(call: Callable[[Counter[str]], None]) -> Iterator[Counter[str]]:
-    """Somebody calls without a pause as long as the block lasts; what `call` counts."""
+    """Somebody calls all the time as long as the block lasts; what `call` counts."""
     seen: Counter[str] = Counter()
     ends = threading.Event()
 
     def call_on() -> None:
-        while not ends.is_set():
+        while not ends.wait(PAUSE_S):
             call(seen)
 
     thread = threading.Thread(target=call_on)

@@ -129,7 +129,7 @@ class Site(Deployer):
         return rows
 
     def callers(self, built: Built) -> AbstractContextManager[Counter[str]]:
-        """Somebody asks without a pause; what they were answered, by version or error."""
+        """Somebody asks all the time; what they were answered, by version or error."""
 
         def call(seen: Counter[str]) -> None:
             try:

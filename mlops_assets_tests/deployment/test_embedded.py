@@ -15,8 +15,6 @@ from mlops_assets.serving.embedded import Totals, lines
 from mlops_assets_tests.peers import aws
 from mlops_assets_tests.peers.embedded_metrics import EmbeddedMetrics, refuse_too_many
 
-NOW = datetime.now(UTC)
-
 
 class CloudWatch:
     """One that reads a log."""
@@ -35,12 +33,9 @@ class CloudWatch:
 
     def read(self, *versions: str, hours: float = 1.0) -> dict[str, Told]:
         service = Service("cloudwatch", region=None, variables=self.server.credentials)
-        return embedded.read(
-            service,
-            "mlops-churn",
-            versions,
-            Span(NOW - timedelta(hours=hours), NOW + timedelta(minutes=5), 60),
-        )
+        now = datetime.now(UTC)
+        span = Span(now - timedelta(hours=hours), now + timedelta(minutes=5), 60)
+        return embedded.read(service, "mlops-churn", versions, span)
 
     def _get(self, call):
         asked = call.parameters

@@ -4,9 +4,7 @@ from dataclasses import replace
 
 import hypothesis
 import pytest
-import schemathesis
 from openapi_spec_validator import validate
-from schemathesis import checks
 
 from mlops_assets.serving import page
 from mlops_assets.serving.app import build
@@ -39,8 +37,13 @@ def document(app):
         return client.get("/openapi.json").json()
 
 
-@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
-def test_the_endpoint_keeps_its_contract(app, mode):
+@pytest.mark.parametrize("valid", [True, False])
+def test_the_endpoint_keeps_its_contract(app, valid):
+    import schemathesis
+    from schemathesis import checks
+
+    modes = schemathesis.GenerationMode
+    mode = modes.POSITIVE if valid else modes.NEGATIVE
     asked = 0
 
     def keeps(operation):
@@ -63,7 +66,7 @@ def test_the_endpoint_keeps_its_contract(app, mode):
         run()
 
     for operation in schemathesis.openapi.from_asgi("/openapi.json", app).get_all_operations():
-        if mode is schemathesis.GenerationMode.POSITIVE or operation.ok().body:
+        if valid or operation.ok().body:
             keeps(operation.ok())
     assert asked > 30
 
