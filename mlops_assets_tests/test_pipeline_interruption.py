@@ -58,8 +58,8 @@ def workers(parent: int) -> list[int]:
     return found
 
 
-def test_interrupted_runs_go_on_where_they_were(tmp_path):
-    project = Project(tmp_path)
+def test_interrupted_runs_go_on_where_they_were(tmp_path, mlflow_template):
+    project = Project(tmp_path).with_tables(mlflow_template)
     project.write(SLOW)
 
     process = begun(project)

@@ -181,8 +181,10 @@ class Watched:
 class TestFromADriftToTheVersionThatKnowsIt:
     product = Product
 
-    def test_nobody_does_anything(self, server: Server, tmp_path: Path) -> None:
-        project = Project(tmp_path, (("SLACK_URL", server.url),))
+    def test_nobody_does_anything(
+        self, server: Server, tmp_path: Path, mlflow_template: Path
+    ) -> None:
+        project = Project(tmp_path, (("SLACK_URL", server.url),)).with_tables(mlflow_template)
         project.write(WATCHED, "small.yaml")
         shutil.copy(ROOT / "dagster.yaml", tmp_path)
         people(600, AS_TRAINED, 1).to_csv(tmp_path / "data.csv", index=False)

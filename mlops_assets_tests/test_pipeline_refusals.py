@@ -123,7 +123,8 @@ def test_two_experiments_of_one_name(project, run):
         refused(run(asked), project, "'small' is already the name in configs/small.yaml")
 
 
-def test_a_file_outside_the_configs_folder_runs_with_its_own_paths(project, run):
+def test_a_file_outside_the_configs_folder_runs_with_its_own_paths(project, run, mlflow_template):
+    project.with_tables(mlflow_template)
     outside = project.root / "elsewhere.yaml"
     text = SMALL.replace("../data.csv", "data.csv").replace("name: small", "name: outside")
     outside.write_text(text)
@@ -145,7 +146,8 @@ def test_a_registry_that_does_not_answer(project, run):
     assert not (project.root / ".dagster").exists()
 
 
-def test_a_port_that_is_taken(project, run):
+def test_a_port_that_is_taken(project, run, mlflow_template):
+    project.with_tables(mlflow_template)
     with taken_port() as port:
         project.write(SMALL.replace("kind: local", f"kind: local, port: {port}"), "small.yaml")
         result = run("small")
@@ -161,7 +163,10 @@ def test_a_port_that_is_taken(project, run):
         project.retire()
 
 
-def test_manual_promotion_explains_itself_and_deploys_what_was_approved(project, run):
+def test_manual_promotion_explains_itself_and_deploys_what_was_approved(
+    project, run, mlflow_template
+):
+    project.with_tables(mlflow_template)
     manual = "registry: {promotion: {approval: manual, required: [limitations]}}\ndeployment:"
     project.write(SMALL.replace("deployment:", manual), "small.yaml")
     nothing = run("small", "--deploy-only")

@@ -62,10 +62,11 @@ with mlflow.start_run():
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def live(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> Iterator[Project]:
     """A project whose experiment was run once, and whose daemon runs."""
     secret = ("MLOPS_WEBHOOK_SECRET", secrets.token_urlsafe())
-    project = Project(tmp_path_factory.mktemp("registry"), (secret,))
+    made = Project(tmp_path_factory.mktemp("registry"), (secret,))
+    project = made.with_tables(mlflow_template)
     project.write(CHURN)
     shutil.copy(ROOT / "dagster.yaml", project.root)
     assert project.json("run", "churn")["ok"]

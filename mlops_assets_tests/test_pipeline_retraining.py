@@ -4,6 +4,7 @@ and registry; in this process, on the project's own Dagster instance."""
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -99,8 +100,8 @@ class Daemon:
 
 
 @pytest.fixture
-def project(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Project:
-    found = Project(tmp_path)
+def project(tmp_path: Path, mlflow_template: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    found = Project(tmp_path).with_tables(mlflow_template)
     found.write(ONE_WORKER, "small.yaml")
     for name in [n for n in os.environ if n.startswith(("MLOPS_", "MLFLOW_", "DAGSTER_"))]:
         monkeypatch.delenv(name)

@@ -58,8 +58,10 @@ deployment:
         ),
     ],
 )
-def test_every_task_runs_through(tmp_path, task, dataset, estimator, space, metric, at_least):
-    project = Project(tmp_path)
+def test_every_task_runs_through(
+    tmp_path, mlflow_template, task, dataset, estimator, space, metric, at_least
+):
+    project = Project(tmp_path).with_tables(mlflow_template)
     project.write(
         EXPERIMENT.format(
             name=dataset, task=task, dataset=dataset, estimator=estimator, space=space
@@ -85,12 +87,12 @@ def test_every_task_runs_through(tmp_path, task, dataset, estimator, space, metr
 
 
 @pytest.mark.skipif(not TELCO.exists(), reason="../shared/data/telco-churn.csv is not there")
-def test_telco_from_the_file_to_the_endpoint_unedited(tmp_path):
-    project = Project(tmp_path)
+def test_telco_from_the_file_to_the_endpoint_unedited(tmp_path, mlflow_template):
+    project = Project(tmp_path).with_tables(mlflow_template)
     project.mlops("init", str(TELCO.resolve()), "--target", "Churn")
     try:
-        outcome = project.json("run", "--trials", "40")
-        assert outcome["records"]["tuned_hyperparameters"]["trials"] == 40
+        outcome = project.json("run", "--trials", "10")
+        assert outcome["records"]["tuned_hyperparameters"]["trials"] == 10
         assert outcome["records"]["evaluation"]["metrics"]["roc_auc"]["value"] >= 0.84
         _, answer = asked(project, outcome["experiment"])
         assert answer["classes"] == ["No", "Yes"]

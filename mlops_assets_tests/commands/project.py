@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -103,6 +104,12 @@ class Project:
     def registry(self) -> ModelRegistry:
         chosen = self.settings
         return ModelRegistry(chosen.tracking_uri, chosen.artifacts_url, chosen.mlflow_url)
+
+    def with_tables(self, template: Path) -> "Project":
+        """MLflow's database is there (`mlflow_template`), whose tables take seconds to make."""
+        self.settings.home.mkdir(parents=True, exist_ok=True)
+        shutil.copy(template, self.settings.home / "mlflow.db")
+        return self
 
     def write(self, text: str, name: str = "churn.yaml") -> Path:
         path = self.root / "configs" / name

@@ -26,9 +26,9 @@ YAML = CHURN.replace(SOURCE, CUSTOMERS).replace("n_trials: 3", "n_trials: 2")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Project:
+def trained(tmp_path_factory, mlflow_template) -> Project:
     """A project with one version, trained on a file that people can edit."""
-    project = Project(tmp_path_factory.mktemp("trained"))
+    project = Project(tmp_path_factory.mktemp("trained")).with_tables(mlflow_template)
     path = project.write(YAML)
     customers().to_csv(path.parent / "customers.csv", index=False)
     outcome = project.json("run", "churn", "--no-deploy")

@@ -66,7 +66,7 @@ class Site(Deployer):
     def release(self, built: Built, version: int) -> Release:
         url = releases.archive(self.store, Fetched(version, built.folder, built.digest))
         recording = Recording(
-            f"s3://{BUCKET}/profiles", 3600, log_url=f"s3://{BUCKET}/predictions", flush_seconds=0.2
+            f"s3://{BUCKET}/profiles", 3600, log_url=f"s3://{BUCKET}/predictions", flush_seconds=1
         )
         return Release("churn", version, built.digest, url, recording)
 

@@ -1,6 +1,7 @@
 """The drift checks over real profiles on a real store: what they compare, and what they say."""
 
 from collections import Counter
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ from mlops_assets.serving.contents import Contents
 from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.recording import STAMP
 from mlops_assets.serving.schema import InputSchema
-from mlops_assets_tests.monitoring.traffic import DAY, HOUR, NOW, Traffic
+from mlops_assets_tests.monitoring.traffic import DAY, HOUR, Traffic
 
 
 def test_traffic_as_in_training_is_green(tmp_path):
     traffic = Traffic(tmp_path)
     for back in range(3):
-        traffic.flush(NOW - back * HOUR)
+        traffic.flush(traffic.now - back * HOUR)
     verdicts = traffic.judge()
     assert [verdict.passed for verdict in verdicts.values()] == [True, True]
     said = verdicts[names.HAS_NOT_DRIFTED].description
@@ -26,12 +27,12 @@ def test_traffic_as_in_training_is_green(tmp_path):
 
 def test_one_window_is_no_alarm_and_two_are(tmp_path):
     traffic = Traffic(tmp_path)
-    traffic.flush(NOW - 2 * HOUR)
-    traffic.flush(NOW - HOUR, shift=0.6)
+    traffic.flush(traffic.now - 2 * HOUR)
+    traffic.flush(traffic.now - HOUR, shift=0.6)
     first = traffic.inputs()
     assert first.passed
     assert "no alarm yet: in the newest window charges" in first.description
-    traffic.flush(NOW, shift=0.6)
+    traffic.flush(traffic.now, shift=0.6)
     second = traffic.inputs()
     assert not second.passed
     assert "1 of 2 columns of inputs is not as in training: charges" in second.description
@@ -47,14 +48,14 @@ def test_one_window_is_no_alarm_and_two_are(tmp_path):
 def test_asking_again_about_the_same_windows_changes_nothing(tmp_path):
     """Windows count, not how often somebody looked at them."""
     traffic = Traffic(tmp_path)
-    traffic.flush(NOW, shift=0.6)
+    traffic.flush(traffic.now, shift=0.6)
     assert [traffic.inputs().passed for _ in range(3)] == [True] * 3
 
 
 def test_the_columns_that_matter_come_first(tmp_path):
     traffic = Traffic(tmp_path, windows=1, at_least=1, effect=0.01)
     traffic.store.write_json(importances_path("churn", 3), {"tenure": 0.2, "charges": 0.001})
-    traffic.flush(NOW, shift=0.6)
+    traffic.flush(traffic.now, shift=0.6)
     table = traffic.inputs().metadata["columns"].records
     assert [row.data["importance"] for row in table] == [0.001, 0.2]
     assert [row.data["alarm"] for row in table] == ["yes", ""]
@@ -63,7 +64,7 @@ def test_the_columns_that_matter_come_first(tmp_path):
 def test_predictions_are_judged_apart_from_inputs(tmp_path):
     traffic = Traffic(tmp_path)
     for back in range(2):
-        traffic.flush(NOW - back * HOUR, churned=0.6)
+        traffic.flush(traffic.now - back * HOUR, churned=0.6)
     verdicts = traffic.judge()
     assert verdicts[names.HAS_NOT_DRIFTED].passed
     assert not verdicts[names.PREDICTIONS_HAVE_NOT_DRIFTED].passed
@@ -72,13 +73,13 @@ def test_predictions_are_judged_apart_from_inputs(tmp_path):
 def test_windows_of_few_rows_are_judged_together_or_not_at_all(tmp_path):
     traffic = Traffic(tmp_path, windows=1, at_least=1)
     for back in range(3):
-        traffic.flush(NOW - back * HOUR, rows=60, shift=1.5)
+        traffic.flush(traffic.now - back * HOUR, rows=60, shift=1.5)
     verdict = traffic.inputs()
     assert verdict.passed
     assert verdict.description == (
         "not judged: 180 rows, 200 are needed (monitoring.drift.min_rows)"
     )
-    traffic.flush(NOW - 3 * HOUR, rows=60, shift=1.5)
+    traffic.flush(traffic.now - 3 * HOUR, rows=60, shift=1.5)
     assert not traffic.inputs().passed
 
 
@@ -87,18 +88,18 @@ def test_a_reference_may_be_traffic_of_before(tmp_path, against):
     """Both differ from training, and not from each other; then the newest differs."""
     earlier = {"day_before": DAY, "week_before": 7 * DAY, "year_before": 364 * DAY}
     traffic = Traffic(tmp_path, against=against)
-    traffic.flush(NOW - earlier.get(against, HOUR), shift=2.0)
-    traffic.flush(NOW, shift=2.0)
+    traffic.flush(traffic.now - earlier.get(against, HOUR), shift=2.0)
+    traffic.flush(traffic.now, shift=2.0)
     assert traffic.drifted() == []
     for _ in range(3):
-        traffic.flush(NOW, shift=-2.0)
+        traffic.flush(traffic.now, shift=-2.0)
     assert traffic.drifted() == ["charges"]
 
 
 def test_traffic_of_before_that_another_version_answered_tells_of_inputs_alone(tmp_path):
     traffic = Traffic(tmp_path, against="day_before", windows=1, at_least=1)
-    traffic.flush(NOW - DAY, version=2, churned=0.9)
-    traffic.flush(NOW)
+    traffic.flush(traffic.now - DAY, version=2, churned=0.9)
+    traffic.flush(traffic.now)
     verdicts = traffic.judge()
     assert verdicts[names.HAS_NOT_DRIFTED].metadata["judged"].value
     predictions = verdicts[names.PREDICTIONS_HAVE_NOT_DRIFTED]
@@ -108,7 +109,7 @@ def test_traffic_of_before_that_another_version_answered_tells_of_inputs_alone(t
 
 def test_without_traffic_of_before_nothing_is_judged(tmp_path):
     traffic = Traffic(tmp_path, against="week_before")
-    traffic.flush(NOW)
+    traffic.flush(traffic.now)
     said = traffic.inputs().description
     assert said == (
         "not judged: fewer than 200 rows at the same hours the week before "
@@ -118,9 +119,11 @@ def test_without_traffic_of_before_nothing_is_judged(tmp_path):
 
 def test_windows_that_have_not_begun_and_broken_files_are_named_and_left_out(tmp_path):
     traffic = Traffic(tmp_path)
-    traffic.flush(NOW)
-    traffic.flush(NOW + 5 * HOUR, shift=9.0)
-    traffic.store.write_bytes(f"churn/profiles/3/local/{NOW:{STAMP}}/broken.bin", b"garbage")
+    traffic.flush(traffic.now)
+    traffic.flush(traffic.now + 5 * HOUR, shift=9.0)
+    traffic.store.write_bytes(
+        f"churn/profiles/3/local/{traffic.now:{STAMP}}/broken.bin", b"garbage"
+    )
     assert traffic.drifted() == []
     record = traffic.lately()
     assert [window.rows for window in record.windows] == [1000]
@@ -130,7 +133,7 @@ def test_windows_that_have_not_begun_and_broken_files_are_named_and_left_out(tmp
 
 def test_a_column_of_the_yaml_that_nobody_profiled_is_said(tmp_path):
     traffic = Traffic(tmp_path, columns=["tenur"])
-    traffic.flush(NOW)
+    traffic.flush(traffic.now)
     verdict = traffic.inputs()
     assert not verdict.passed
     assert "no column to judge: tenur" in verdict.description
@@ -140,9 +143,9 @@ def test_the_first_minutes_of_an_hour_are_no_window_yet(tmp_path):
     """A full hour has shifted, and so have the few rows since: that is one window, not two."""
     traffic = Traffic(tmp_path, windows=3, at_least=2)
     for back in (2, 1):
-        traffic.flush(NOW - back * HOUR)
-    traffic.flush(NOW, shift=0.8)
-    traffic.flush(NOW + HOUR, rows=250, shift=0.8)
+        traffic.flush(traffic.now - back * HOUR)
+    traffic.flush(traffic.now, shift=0.8)
+    traffic.flush(traffic.now + HOUR, rows=250, shift=0.8)
     verdict = traffic.inputs()
     assert verdict.passed
     assert "no alarm yet" in verdict.description
@@ -154,8 +157,8 @@ def test_an_alarm_is_about_the_window_that_it_is_of(tmp_path):
     what failed."""
     traffic = Traffic(tmp_path, windows=3, at_least=2)
     for back in (2, 1):
-        traffic.flush(NOW - back * HOUR, shift=0.8)
-    traffic.flush(NOW)
+        traffic.flush(traffic.now - back * HOUR, shift=0.8)
+    traffic.flush(traffic.now)
     verdict = traffic.inputs()
     assert not verdict.passed
     value, threshold = verdict.metadata["value"].value, verdict.metadata["threshold"].value
@@ -165,7 +168,7 @@ def test_an_alarm_is_about_the_window_that_it_is_of(tmp_path):
 
 def in_words(rows, *, missing=0):
     """The profile of a replica whose `charges` are words; so many rows lack their `tenure`."""
-    profile = Profile(InputSchema(()), when=NOW)
+    profile = Profile(InputSchema(()), when=datetime.now(UTC))
     tenure = np.random.default_rng(1).normal(size=rows)
     tenure[:missing] = np.nan
     words = Counter({"low": rows // 2, "high": rows - rows // 2})
@@ -183,7 +186,7 @@ def test_a_column_that_is_words_in_some_files_of_a_window_is_said_and_stops_no_o
     for back in (1, 0):
         files = [in_words(300, missing=100), traffic.profile(700)]
         for content in files if words_first else files[::-1]:
-            traffic.leave(NOW - back * HOUR, content)
+            traffic.leave(traffic.now - back * HOUR, content)
     assert [window.rows for window in traffic.lately().windows] == [1000, 1000]
     verdicts = traffic.judge(
         names.DATA_QUALITY_HOLDS, names.HAS_NOT_DRIFTED, names.PREDICTIONS_HAVE_NOT_DRIFTED
@@ -214,14 +217,14 @@ def test_windows_with_as_much_of_both_as_those_before_have_not_drifted(tmp_path,
     """What is compared with may hold both, too: then what most of its values are counts."""
     traffic = Traffic(tmp_path, against="previous", windows=1, at_least=1)
     for back in (1, 0):
-        traffic.leave(NOW - back * HOUR, in_words(words))
-        traffic.flush(NOW - back * HOUR, numbers)
+        traffic.leave(traffic.now - back * HOUR, in_words(words))
+        traffic.flush(traffic.now - back * HOUR, numbers)
     assert traffic.drifted() == []
 
 
 def test_numbers_that_have_all_become_words_are_drift(tmp_path):
     traffic = Traffic(tmp_path, windows=1, at_least=1)
-    traffic.leave(NOW, in_words(1000))
+    traffic.leave(traffic.now, in_words(1000))
     verdict = traffic.inputs()
     assert not verdict.passed
     assert verdict.description.startswith("1 of 2 columns of inputs is not as in training: charges")

@@ -9,7 +9,7 @@ import pytest
 from mlops_assets import vocabulary as names
 from mlops_assets.gateways.telemetry import ProfileLog, Telemetry
 from mlops_assets.monitoring import windows
-from mlops_assets_tests.monitoring.traffic import DAY, HOUR, NOW, Traffic
+from mlops_assets_tests.monitoring.traffic import DAY, HOUR, Traffic
 
 AHEAD, BEHIND = 3 * HOUR, -2 * DAY
 
@@ -17,15 +17,15 @@ AHEAD, BEHIND = 3 * HOUR, -2 * DAY
 def replica(traffic, *, fast, first, last, shift=0.0):
     """A replica that flushed 500 rows at the end of each hour; its clock is that much fast."""
     for back in range(first, last - 1, -1):
-        start = NOW - back * HOUR
+        start = traffic.now - back * HOUR
         traffic.flush(start + fast, 500, came=start + HOUR, shift=shift)
 
 
-def looked(traffic, *, flushed=NOW + HOUR):
+def looked(traffic, *, flushed=None):
     """The run of asset and check now, and what the check found."""
 
     def ask(experiment, version, context):
-        log = ProfileLog(0, 0, 0, 0, flushed.timestamp())
+        log = ProfileLog(0, 0, 0, 0, (flushed or traffic.now + HOUR).timestamp())
         at = datetime.now(UTC).isoformat()
         return [Telemetry("local", at, "answers", "", requests=900, rows=900, log=log)]
 
@@ -36,11 +36,12 @@ def looked(traffic, *, flushed=NOW + HOUR):
     return made.metadata, verdict
 
 
-def counts(traffic, *, now=NOW + HOUR):
-    """Rows by hours before NOW, as they are merged then."""
+def counts(traffic, *, later=HOUR):
+    """Rows by hours before the newest one, as they are merged then."""
+    now = traffic.now + later
     found = windows.lately(traffic.store, traffic.experiment, [traffic.endpoint], now=now)
     starts = {datetime.fromisoformat(w.start): w.rows for w in found.windows}
-    return {round((NOW - start) / HOUR): rows for start, rows in starts.items()}
+    return {round((traffic.now - start) / HOUR): rows for start, rows in starts.items()}
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_beside_one_in_time_both_are_said_and_all_rows_count_once(traffic):
     assert verdict.passed
     assert verdict.metadata["finding"].value == "fresh"
     # The window that has just ended, not one of those to come.
-    assert verdict.metadata["value"].value == NOW.isoformat()
+    assert verdict.metadata["value"].value == traffic.now.isoformat()
     # Four of these windows have begun since.
     assert verdict.metadata["files_ahead_of_time"].value == 6
     assert metadata["files_ahead_of_time"].value == 6
@@ -68,7 +69,7 @@ def test_beside_one_in_time_both_are_said_and_all_rows_count_once(traffic):
     others = {5: 500, 4: 500, 3: 500, 2: 1000, 1: 1000, 0: 1000, -1: 500}
     for _ in range(2):
         assert counts(traffic) == {**behind, **others}
-    later = counts(traffic, now=NOW + 5 * HOUR)
+    later = counts(traffic, later=5 * HOUR)
     assert later == {**behind, **others, -2: 500, -3: 500}
     assert sum(later.values()) == 3 * 6 * 500
 
@@ -77,18 +78,18 @@ def test_one_that_runs_ahead_makes_nobody_fresh_when_traffic_has_ended(traffic):
     """Its last files came four hours ago, of the hour that has just ended."""
     replica(traffic, fast=timedelta(0), first=9, last=8)
     replica(traffic, fast=AHEAD, first=9, last=4)
-    traffic.flush(NOW, 500, came=NOW - 3 * HOUR)
-    _, verdict = looked(traffic, flushed=NOW - 3 * HOUR)
+    traffic.flush(traffic.now, 500, came=traffic.now - 3 * HOUR)
+    _, verdict = looked(traffic, flushed=traffic.now - 3 * HOUR)
     assert not verdict.passed
     assert verdict.metadata["finding"].value == "no traffic"
-    assert verdict.metadata["value"].value == (NOW - 8 * HOUR).isoformat()
+    assert verdict.metadata["value"].value == (traffic.now - 8 * HOUR).isoformat()
     assert "came before their windows began" in verdict.description
 
 
 @pytest.mark.parametrize("fast", [AHEAD, BEHIND], ids=["ahead", "behind"])
 def test_without_one_in_time_the_window_is_late_and_the_clock_is_named(traffic, fast):
     replica(traffic, fast=fast, first=5, last=0)
-    traffic.flush(NOW + HOUR + fast)
+    traffic.flush(traffic.now + HOUR + fast)
     _, verdict = looked(traffic, flushed=datetime.now(UTC))
     assert not verdict.passed
     assert verdict.metadata["finding"].value == "late window"
@@ -97,10 +98,10 @@ def test_without_one_in_time_the_window_is_late_and_the_clock_is_named(traffic, 
 
 def test_a_window_to_come_is_not_fresh_for_ever(traffic):
     """Nothing of it counts before it begins, and nothing of it makes anybody fresh after."""
-    traffic.flush(NOW + 3 * DAY, 500, came=NOW)
-    for now in (NOW + HOUR, NOW + 3 * DAY, NOW + 4 * DAY):
+    traffic.flush(traffic.now + 3 * DAY, 500, came=traffic.now)
+    for now in (traffic.now + HOUR, traffic.now + 3 * DAY, traffic.now + 4 * DAY):
         found = windows.lately(traffic.store, traffic.experiment, [traffic.endpoint], now=now)
-        assert found.rows == (500 if now >= NOW + 3 * DAY else 0)
+        assert found.rows == (500 if now >= traffic.now + 3 * DAY else 0)
         assert found.arrivals["local"].window is None
         assert len(found.ahead) == 1
 

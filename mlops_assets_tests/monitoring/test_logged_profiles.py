@@ -23,7 +23,7 @@ from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.recording import STAMP, Answered
 from mlops_assets.serving.scorer import Scores
 from mlops_assets_tests.builders import SCHEMA, make_columns, make_experiment
-from mlops_assets_tests.monitoring.traffic import HOUR, NOW, Traffic
+from mlops_assets_tests.monitoring.traffic import HOUR, Traffic
 from mlops_assets_tests.serving.test_profile import WIDE, counted
 from mlops_assets_tests.serving.test_recorder import MANIFEST, recorder_to, submit
 
@@ -263,11 +263,11 @@ def test_what_is_judged_holds_the_windows_of_logs_and_batches_too(tmp_path):
         tmp_path,
         monitoring={"prediction_log": {}},
     )
-    traffic.flush(NOW - 2 * HOUR, rows=300)
-    put(traffic.store, logged(MANIFEST, request(MANIFEST, 400)), window=NOW - HOUR)
+    traffic.flush(traffic.now - 2 * HOUR, rows=300)
+    put(traffic.store, logged(MANIFEST, request(MANIFEST, 400)), window=traffic.now - HOUR)
     record = traffic.lately()
     assert [(w.rows, w.from_log) for w in record.windows] == [(300, 0), (400, 400)]
-    assert record.arrivals["local"].window == (NOW - HOUR).isoformat()
+    assert record.arrivals["local"].window == (traffic.now - HOUR).isoformat()
 
 
 def test_batches_are_windows_of_their_version_and_make_no_endpoint_fresh(tmp_path):
@@ -275,13 +275,13 @@ def test_batches_are_windows_of_their_version_and_make_no_endpoint_fresh(tmp_pat
     batch = {"name": "nightly", "input": "rows", "output": "out"}
     deployment = {"targets": [{"kind": "local"}], "batch": [batch]}
     traffic.experiment = make_experiment(deployment=deployment, monitoring={"window": "hour"})
-    folder = f"batch-nightly/{NOW - HOUR:{STAMP}}"
+    folder = f"batch-nightly/{traffic.now - HOUR:{STAMP}}"
     traffic.store.write_bytes(f"churn/profiles/3/{folder}/1.bin", traffic.profile(500))
     traffic.store.write_bytes(f"churn/profiles/2/{folder}/1.bin", traffic.profile(70))
     record = traffic.lately()
     assert [w.rows for w in record.windows] == [500]
     assert "local" not in record.arrivals
-    traffic.flush(NOW - HOUR, rows=20)
+    traffic.flush(traffic.now - HOUR, rows=20)
     assert [w.rows for w in traffic.lately().windows] == [520]
 
 

@@ -9,13 +9,13 @@ from mlops_assets import vocabulary as names
 from mlops_assets.gateways.telemetry import Telemetry
 from mlops_assets.graph import build_experiment
 from mlops_assets.serving.recording import STAMP
-from mlops_assets_tests.monitoring.traffic import HOUR, NOW, Traffic
+from mlops_assets_tests.monitoring.traffic import HOUR, Traffic
 
 
 def test_a_profile_that_is_late_comes_with_the_reason_and_the_numbers(tmp_path):
     """Nothing was ever deployed where the record says that something answers."""
     traffic = Traffic(tmp_path)
-    traffic.flush(NOW - 5 * HOUR)
+    traffic.flush(traffic.now - 5 * HOUR)
     verdict = traffic.judge(names.PROFILE_IS_FRESH)[names.PROFILE_IS_FRESH]
     assert not verdict.passed
     assert verdict.severity == dg.AssetCheckSeverity.ERROR
@@ -27,7 +27,7 @@ def test_a_profile_that_is_late_comes_with_the_reason_and_the_numbers(tmp_path):
     assert target.data == {
         "target": "local",
         "finding": "dead endpoint",
-        "newest_window": (NOW - 5 * HOUR).isoformat(),
+        "newest_window": (traffic.now - 5 * HOUR).isoformat(),
     }
     (told,) = verdict.metadata["told"].value
     assert (told["target"], told["state"]) == ("local", "silent")
@@ -39,10 +39,10 @@ def test_what_an_endpoint_told_is_there_for_the_next_look(tmp_path):
 
     def ask(experiment, version, context):
         requests, refused = next(counts)
-        at, by_reason = NOW.isoformat(), {"wrong_type": refused}
+        at, by_reason = traffic.now.isoformat(), {"wrong_type": refused}
         return [Telemetry("local", at, "answers", "", requests, requests, by_reason)]
 
-    traffic.flush(NOW)
+    traffic.flush(traffic.now)
     with dg.DagsterInstance.ephemeral() as instance:
         job = traffic.job(ask, names.DATA_QUALITY_HOLDS)
         first, second = (
@@ -71,8 +71,8 @@ def test_where_a_platform_counts_our_probes_they_are_no_traffic(tmp_path):
         return [Telemetry("local", at, "answers", "", requests, counts_probes=True)]
 
     traffic = Traffic(tmp_path)
-    traffic.flush(NOW - 9 * HOUR)
-    written = (NOW - 8 * HOUR).timestamp()
+    traffic.flush(traffic.now - 9 * HOUR)
+    written = (traffic.now - 8 * HOUR).timestamp()
     for file in (tmp_path / "data").rglob("*.bin"):
         os.utime(file, (written, written))
     endpoint = names.endpoint_key("churn", "local")
@@ -91,7 +91,7 @@ def test_where_a_platform_counts_our_probes_they_are_no_traffic(tmp_path):
 
 def test_values_as_in_training_are_green(tmp_path):
     traffic = Traffic(tmp_path)
-    traffic.flush(NOW)
+    traffic.flush(traffic.now)
     verdict = traffic.quality()
     assert verdict.passed
     assert verdict.description == (
@@ -102,11 +102,11 @@ def test_values_as_in_training_are_green(tmp_path):
 
 def test_missing_values_in_two_windows_are_an_alarm(tmp_path):
     traffic = Traffic(tmp_path)
-    traffic.flush(NOW - HOUR, missing=0.3)
+    traffic.flush(traffic.now - HOUR, missing=0.3)
     first = traffic.quality()
     assert first.passed
     assert "no alarm yet: tenure: missing in 30.0% of 1,000 rows" in first.description
-    traffic.flush(NOW, missing=0.4)
+    traffic.flush(traffic.now, missing=0.4)
     second = traffic.quality()
     assert not second.passed
     assert "1 of 2 columns is not as expected: tenure: missing in 40.0%" in second.description
@@ -129,13 +129,13 @@ def test_the_yaml_may_expect_otherwise(tmp_path):
     asked = {"expectations": {"tenure": {"missing": 0.5}}}
     traffic = Traffic(tmp_path, monitoring=asked)
     for back in range(2):
-        traffic.flush(NOW - back * HOUR, missing=0.4)
+        traffic.flush(traffic.now - back * HOUR, missing=0.4)
     assert traffic.quality().passed
 
 
 def test_an_expectation_of_a_column_that_is_not_there_fails_and_the_others_are_judged(tmp_path):
     traffic = Traffic(tmp_path, monitoring={"expectations": {"tenur": {"missing": 0.5}}})
-    traffic.flush(NOW)
+    traffic.flush(traffic.now)
     verdict = traffic.quality()
     assert not verdict.passed
     assert "version 3 has no such feature; did you mean 'tenure'?" in verdict.description
@@ -153,11 +153,13 @@ def test_what_arrived_is_told_by_target(tmp_path):
     """Files that do not count do not make a target fresh, but they did arrive."""
     traffic = Traffic(tmp_path)
     assert traffic.lately().arrivals == {}
-    traffic.flush(NOW - HOUR)
-    traffic.flush(NOW + 5 * HOUR)
-    traffic.store.write_bytes(f"churn/profiles/3/local/{NOW:{STAMP}}/broken.bin", b"garbage")
+    traffic.flush(traffic.now - HOUR)
+    traffic.flush(traffic.now + 5 * HOUR)
+    traffic.store.write_bytes(
+        f"churn/profiles/3/local/{traffic.now:{STAMP}}/broken.bin", b"garbage"
+    )
     (arrival,) = traffic.lately().arrivals.values()
-    assert arrival.window == (NOW - HOUR).isoformat()
+    assert arrival.window == (traffic.now - HOUR).isoformat()
     age = datetime.now(UTC) - datetime.fromisoformat(arrival.written)
     assert abs(age.total_seconds()) < 60
 

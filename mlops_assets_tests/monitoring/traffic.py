@@ -22,14 +22,16 @@ from mlops_assets.serving.recording import STAMP
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets_tests.builders import make_experiment
 
-NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
-"""The newest hour that is over."""
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
 
 class Traffic:
-    """An experiment whose version 3 is live, and what its endpoint left on the store."""
+    """An experiment whose version 3 is live, and what its endpoint left on the store.
+
+    Attributes:
+        now: the newest hour that is over.
+    """
 
     def __init__(self, folder, *, monitoring=None, **rules):
         rules = {"window": "hour", "drift": rules, **(monitoring or {})}
@@ -37,13 +39,14 @@ class Traffic:
         self.resources = resources.build(settings.load({"MLOPS_HOME": str(folder)}))
         self.store = self.resources["data_store"]
         self.random = np.random.default_rng(0)
+        self.now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
         self.endpoint = Endpoint(
             experiment="churn",
             target="local",
             url="http://127.0.0.1:9",
             version=3,
             bundle_digest="d",
-            since=(NOW - DAY).isoformat(),
+            since=(self.now - DAY).isoformat(),
             previous_version=None,
         )
         path = "records/churn/endpoints/local/latest.json"
@@ -52,7 +55,7 @@ class Traffic:
         self.files = 0
 
     def profile(self, rows, *, shift=0.0, churned=0.3, missing=0.0):
-        profile = Profile(InputSchema(()), when=NOW)
+        profile = Profile(InputSchema(()), when=self.now)
         tenure, charges = self.random.normal(size=(2, rows))
         tenure[: int(rows * missing)] = np.nan
         labels = Counter(np.where(self.random.random(rows) < churned, "yes", "no").tolist())
@@ -104,7 +107,7 @@ class Traffic:
         return dg.Definitions.merge(*parts, shared).resolve_job_def("judging")
 
     def lately(self):
-        return windows.lately(self.store, self.experiment, [self.endpoint], now=NOW + HOUR)
+        return windows.lately(self.store, self.experiment, [self.endpoint], now=self.now + HOUR)
 
     def drifted(self):
         """Columns that drifted in the newest window."""
