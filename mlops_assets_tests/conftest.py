@@ -15,6 +15,7 @@ from mlops_assets_tests.peers.missing import MissingError
 if TYPE_CHECKING:
     from mlops_assets_tests.peers.containers import Containers
     from mlops_assets_tests.peers.kubernetes import Cluster
+    from mlops_assets_tests.peers.postgres import Postgres
 
 # Before any test imports MLflow: it reports usage and draws progress bars otherwise.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -57,6 +58,18 @@ def model_registry(mlflow_template: Path, tmp_path: Path) -> ModelRegistry:
     shutil.copy(mlflow_template, tmp_path / "mlflow.db")
     artifacts = str(tmp_path / "artifacts")
     return ModelRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}", artifacts, "http://127.0.0.1:5000")
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> "Iterator[Postgres]":
+    """A PostgreSQL server of this file's own."""
+    from mlops_assets_tests.peers import postgres as peer
+
+    try:
+        with peer.running() as server:
+            yield server
+    except MissingError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -138,7 +138,9 @@ def test_the_settings_are_ones_the_platform_reads() -> None:
 
 
 @pytest.mark.peer
-def test_dagster_takes_its_instance_and_keeps_runs_in_postgresql(tmp_path, monkeypatch) -> None:
+def test_dagster_takes_its_instance_and_keeps_runs_in_postgresql(
+    tmp_path, monkeypatch, postgresql
+) -> None:
     """With the launcher left out, which would ask the cluster it runs in for credentials."""
     import dagster as dg
     from dagster._config import process_config
@@ -149,23 +151,19 @@ def test_dagster_takes_its_instance_and_keeps_runs_in_postgresql(tmp_path, monke
         monkeypatch.setenv(name, "IfNotPresent")
     launcher = content.pop("run_launcher")
     assert process_config(K8sRunLauncher.config_type(), launcher["config"]).errors is None
-    binaries = postgres.find_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed")
-    with postgres.running(binaries) as server:
-        server.create("dagster")
-        content["storage"]["postgres"]["postgres_db"]["port"] = server.port
-        monkeypatch.setenv("MLOPS_POSTGRES_HOST", "127.0.0.1")
-        monkeypatch.setenv("MLOPS_POSTGRES_USER", postgres.USER)
-        monkeypatch.setenv("MLOPS_POSTGRES_PASSWORD", postgres.PASSWORD)
-        (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(content))
-        with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-            assert "postgres" in type(instance.run_storage).__module__
-            assert instance.get_runs() == []
-            leave(instance, "from another host")
-            with dg.DagsterInstance.from_config(str(tmp_path)) as daemon:
-                marks = daemon.daemon_cursor_storage.get_cursor_values({waking.KEY})
-            assert marks == {waking.KEY: "from another host"}
+    postgresql.create("dagster")
+    content["storage"]["postgres"]["postgres_db"]["port"] = postgresql.port
+    monkeypatch.setenv("MLOPS_POSTGRES_HOST", "127.0.0.1")
+    monkeypatch.setenv("MLOPS_POSTGRES_USER", postgres.USER)
+    monkeypatch.setenv("MLOPS_POSTGRES_PASSWORD", postgres.PASSWORD)
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(content))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert "postgres" in type(instance.run_storage).__module__
+        assert instance.get_runs() == []
+        leave(instance, "from another host")
+        with dg.DagsterInstance.from_config(str(tmp_path)) as daemon:
+            marks = daemon.daemon_cursor_storage.get_cursor_values({waking.KEY})
+        assert marks == {waking.KEY: "from another host"}
 
 
 def test_webserver_and_daemon_find_the_code_location() -> None:

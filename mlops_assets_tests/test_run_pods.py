@@ -19,6 +19,7 @@ from mlops_assets_tests.commands.project import CHURN, Project
 from mlops_assets_tests.peers import postgres, s3
 from mlops_assets_tests.peers.containers import BASE, Containers
 from mlops_assets_tests.peers.kubernetes import Cluster
+from mlops_assets_tests.peers.postgres import Postgres
 
 pytestmark = [pytest.mark.cluster, pytest.mark.peer]
 
@@ -68,23 +69,19 @@ def instance(cluster: Cluster, namespace: str, database: int, folder: Path) -> d
 
 
 def test_a_run_and_its_steps_are_pods_and_end_with_a_registered_version(
-    node: Cluster, containers: Containers, tmp_path_factory: pytest.TempPathFactory
+    node: Cluster,
+    containers: Containers,
+    postgresql: Postgres,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     if node.importer[0] == "kind":
         pytest.skip("pods of kind do not see the files of this machine")
-    binaries = postgres.find_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed")
     folder = tmp_path_factory.mktemp("pods")
     node.load(containers.save(BASE, folder / "base.tar"))
-    with (
-        s3.running() as store,
-        postgres.running(binaries) as database,
-        node.namespace("runs") as namespace,
-    ):
+    with s3.running() as store, node.namespace("runs") as namespace:
         store.create_bucket("pods")
         for name in ("dagster", "mlflow", "optuna"):
-            url = database.create(name).replace("postgresql://", "postgresql+psycopg2://")
+            url = postgresql.create(name).replace("postgresql://", "postgresql+psycopg2://")
         server = url.removesuffix("optuna")
         variables = {
             "MLOPS_ROOT": str(folder),
@@ -111,7 +108,7 @@ def test_a_run_and_its_steps_are_pods_and_end_with_a_registered_version(
             "AWS_SECRET_ACCESS_KEY": s3.SECRET,
         }
         own = {"PYTHONPATH": str(ROOT), "PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin"}
-        content = yaml.safe_dump(instance(node, namespace, database.port, folder))
+        content = yaml.safe_dump(instance(node, namespace, postgresql.port, folder))
         (folder / "home").mkdir()
         (folder / "home" / "dagster.yaml").write_text(content)
         node.apply(

@@ -5,7 +5,8 @@ import socket
 from urllib.parse import urlsplit
 
 SECONDS = 5
-PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+PORTS = {"http": 80, "https": 443, **DATABASES}
 """Where servers listen whose URI names no port."""
 
 
@@ -29,15 +30,17 @@ def unreachable(uri: str) -> str:
 
 
 def refused(uri: str) -> str:
-    """Why a database server lets nobody in: a wrong password, a database that is not there; empty
-    where it does, and for what is no such server."""
-    if _kind(uri) not in PORTS or uri.startswith("http"):
+    """Why a database server lets nobody in: a wrong password, a database that is not there, no
+    answer; empty where it does, and for what is no such server."""
+    if _kind(uri) not in DATABASES:
         return ""
     from sqlalchemy import NullPool, create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
+    # Microsoft's drivers know it by other names, each by its own.
+    patience = {} if _kind(uri) == "mssql" else {"connect_timeout": SECONDS}
     try:
-        create_engine(uri, poolclass=NullPool).connect().close()
+        create_engine(uri, poolclass=NullPool, connect_args=patience).connect().close()
     except SQLAlchemyError as error:
         return str(getattr(error, "orig", None) or error).strip()
     return ""

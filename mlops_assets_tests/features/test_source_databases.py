@@ -1,7 +1,6 @@
 """SQL: on SQLite for the logic, on a real PostgreSQL for types, order, roles and secrets."""
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from mlops_assets.features.sources.base import Source, SourceContext, SourceErro
 from mlops_assets.features.sources.sql import Sql
 from mlops_assets_tests.contracts.source import OutsideSourceContract
 from mlops_assets_tests.peers import postgres as postgres_peer
+from mlops_assets_tests.peers.postgres import Postgres
 
 SHOP = """
 CREATE TABLE orders (number INTEGER, day TEXT, amount NUMERIC, note);
@@ -154,20 +154,16 @@ INSERT INTO documents VALUES (1, '{"a": 1}');
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    binaries = postgres_peer.find_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL's server programs are not installed")
-    with postgres_peer.running(binaries) as server:
-        url = server.create("shop")
-        engine = create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
-        # Without parameters, or the driver would take % for one.
-        with engine.begin() as connection:
-            connection = connection.execution_options(no_parameters=True)
-            connection.exec_driver_sql("ALTER DATABASE shop SET timezone TO 'Europe/Berlin'")
-            connection.exec_driver_sql(CUSTOMERS)
-        engine.dispose()
-        yield url
+def database(postgresql: Postgres) -> str:
+    url = postgresql.create("shop")
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
+    # Without parameters, or the driver would take % for one.
+    with engine.begin() as connection:
+        connection = connection.execution_options(no_parameters=True)
+        connection.exec_driver_sql("ALTER DATABASE shop SET timezone TO 'Europe/Berlin'")
+        connection.exec_driver_sql(CUSTOMERS)
+    engine.dispose()
+    return url
 
 
 @pytest.mark.peer
@@ -224,11 +220,9 @@ class TestSqlOnPostgres(OutsideSourceContract):
 
 
 @pytest.mark.peer
+@pytest.mark.usefixtures("postgresql")
 def test_the_server_is_gone_afterwards() -> None:
-    binaries = postgres_peer.find_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL's server programs are not installed")
-    with postgres_peer.running(binaries) as server:
+    with postgres_peer.running() as server:
         environment = {"SHOP_URL": server.create("shop")}
     context = SourceContext(Path(), Path(), {}, environment)
 

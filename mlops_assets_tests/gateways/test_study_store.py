@@ -7,16 +7,6 @@ import pytest
 
 from mlops_assets.gateways.study_locks import StudyBusyError, StudyStoreError
 from mlops_assets.gateways.study_store import StudyStore
-from mlops_assets_tests.peers import postgres as postgres_peer
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    binaries = postgres_peer.find_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL server programs on this machine")
-    with postgres_peer.running(binaries) as server:
-        yield server
 
 
 @pytest.fixture(
@@ -24,7 +14,7 @@ def postgres():
 )
 def store(request, tmp_path):
     if request.param == "postgres":
-        server = request.getfixturevalue("postgres")
+        server = request.getfixturevalue("postgresql")
         return StudyStore(server.create(f"studies_{os.urandom(4).hex()}"))
     url = {
         "folder": str(tmp_path / "a" / "studies"),

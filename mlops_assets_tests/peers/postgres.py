@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlops_assets_tests.peers.missing import MissingError
+
 USER = "tester"
 PASSWORD = "s3cret-of-the-peer"
 START_SECONDS = 20
@@ -35,7 +37,7 @@ class Postgres:
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
 
-def find_binaries() -> Path | None:
+def _binaries() -> Path:
     """The folder of the server's programs: on the path, or the newest Debian keeps off it."""
     found = shutil.which("initdb")
     on_path = [Path(found).resolve().parent] if found else []
@@ -43,12 +45,20 @@ def find_binaries() -> Path | None:
     complete = (
         folder for folder in (*on_path, *kept) if all((folder / name).exists() for name in PROGRAMS)
     )
-    return next(complete, None)
+    found = next(complete, None)
+    if found is None:
+        raise MissingError("PostgreSQL's server programs are not installed")
+    return found
 
 
 @contextmanager
-def running(binaries: Path) -> Iterator[Postgres]:
-    """A server that asks for the password, as production does."""
+def running() -> Iterator[Postgres]:
+    """A server that asks for the password, as production does.
+
+    Raises:
+        MissingError: its programs are not on this machine.
+    """
+    binaries = _binaries()
     # Not pytest's tmp_path: the server's user could not enter it.
     folder = Path(tempfile.mkdtemp(prefix="mlops-postgres-"))
     port = _free_port()

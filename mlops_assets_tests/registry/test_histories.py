@@ -2,7 +2,6 @@
 MLflow's own server over that one."""
 
 import random
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from mlops_assets.gateways.decisions import THE_GATES, Decision
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
 from mlops_assets_tests.commands.project import Project
 from mlops_assets_tests.peers import postgres
-from mlops_assets_tests.programs import mlflow_server
+from mlops_assets_tests.peers.postgres import Postgres
+from mlops_assets_tests.programs import free_port, mlflow_server
 from mlops_assets_tests.registry.daemon import BUNDLE, CHURN, Daemon, endpoint_key, version_in
 
 SOURCE = "s3://models/churn"
@@ -39,12 +39,10 @@ class Store:
         return ModelRegistry(self.uri, "", "http://127.0.0.1:5000")
 
     def away(self) -> ModelRegistry:
-        """The same while nothing listens there."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        if not make_url(self.uri).port:
-            return ModelRegistry(f"http://127.0.0.1:{port}", "", "")
-        return ModelRegistry(self.uri.replace(f":{make_url(self.uri).port}", f":{port}"), "", "")
+        """The same while nothing listens there; a server in place of a local database."""
+        port, nobody = make_url(self.uri).port, free_port()
+        uri = self.uri.replace(f":{port}", f":{nobody}") if port else f"http://127.0.0.1:{nobody}"
+        return ModelRegistry(uri, "", "")
 
 
 def histories(local: int) -> list[object]:
@@ -56,12 +54,8 @@ def histories(local: int) -> list[object]:
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    binaries = postgres.find_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL's server programs are not installed")
-    with postgres.running(binaries) as server:
-        yield server.create("mlflow").replace("postgresql://", "postgresql+psycopg2://")
+def database(postgresql: Postgres) -> str:
+    return postgresql.create("mlflow").replace("postgresql://", "postgresql+psycopg2://")
 
 
 @pytest.fixture(scope="module")

@@ -29,9 +29,6 @@ def daemon(model_registry: ModelRegistry, instance: dg.DagsterInstance) -> Daemo
     return Daemon(model_registry, instance)
 
 
-PROMOTED = Decision("promoted", "good", THE_GATES, "2026-01-01T00:00:00+00:00", "r")
-
-
 @pytest.fixture
 def versions(model_registry: ModelRegistry) -> ModelRegistry:
     """Three versions of churn, none of them champion."""

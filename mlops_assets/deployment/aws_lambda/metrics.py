@@ -1,9 +1,9 @@
 """What CloudWatch counted of the versions behind a function's alias.
 
 It tells them apart while the alias leads to two, and counts those of the alias as a whole at any
-time; all of it some minutes late. What they answered and refused, their processes tell it
-(`deployment.embedded`). Lambda's errors are invocations that failed: where the program
-on the endpoint would answer with status 500, it raises.
+time; all of it some minutes late. What they answered and refused is told by their processes
+(`deployment.embedded`). Lambda's errors are invocations that failed: where the program on the
+endpoint would answer with status 500, it raises.
 """
 
 from collections.abc import Sequence
