@@ -144,8 +144,8 @@ def test_a_store_that_cannot_be_used_is_explained_without_its_password(url, mess
 
 
 @pytest.mark.peer
-def test_two_processes_may_make_one_postgres_schema_at_once(postgres):
-    check_two_makers(postgres.create("made_twice"))
+def test_two_processes_may_make_one_postgres_schema_at_once(postgresql):
+    check_two_makers(postgresql.create("made_twice"))
 
 
 def test_two_processes_may_make_one_sqlite_file_at_once(tmp_path):
