@@ -24,6 +24,8 @@ TRAINING_SET = "training_set"
 TUNED_HYPERPARAMETERS = "tuned_hyperparameters"
 TRAINED_MODEL = "trained_model"
 EVALUATION = "evaluation"
+REGISTERED_ELSEWHERE = "registered_elsewhere"
+"""What no run here makes: a version that others registered."""
 REGISTERED_VERSION = "registered_version"
 REFERENCE_PROFILE = "reference_profile"
 ENDPOINTS = "endpoints"
@@ -210,7 +212,7 @@ def asset(
     code: str,
     **options: Any,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """`dg.asset` with what every asset carries: key, group, owner, tags, version, YAML link.
+    """`dg.asset` with what every asset carries, and the version of its part of the YAML.
 
     Args:
         experiment: whose asset it is.
@@ -222,20 +224,37 @@ def asset(
         options: anything else that `dg.asset` takes.
     """
     decorate = dg.asset(
-        key=asset_key(experiment.name, *path),
-        group_name=experiment.name,
-        owners=[experiment.owner],
-        tags={STAGE_TAG: stage, EXPERIMENT_TAG: experiment.name},
+        **_carried(experiment, stage, *path),
         kinds=kinds,
         description=description,
         code_version=code,
-        metadata={
-            "dagster/code_references": _code_reference(str(experiment.path)),
-            "yaml": dg.MetadataValue.path(str(experiment.path)),
-        },
         **options,
     )
     return lambda compute: decorate(inspected_once(compute))
+
+
+def external_asset(
+    experiment: Experiment, stage: Stage, *path: str, kinds: set[str], description: str
+) -> dg.AssetsDefinition:
+    """An asset that nobody materializes here; its events are reported. Arguments as of `asset`."""
+    carried = _carried(experiment, stage, *path)
+    return dg.AssetsDefinition(
+        specs=[dg.AssetSpec(**carried, kinds=kinds, description=description)]
+    )
+
+
+def _carried(experiment: Experiment, stage: Stage, *path: str) -> dict[str, Any]:
+    """Key, group, owner, tags and the link to the YAML."""
+    return {
+        "key": asset_key(experiment.name, *path),
+        "group_name": experiment.name,
+        "owners": [experiment.owner],
+        "tags": {STAGE_TAG: stage, EXPERIMENT_TAG: experiment.name},
+        "metadata": {
+            "dagster/code_references": _code_reference(str(experiment.path)),
+            "yaml": dg.MetadataValue.path(str(experiment.path)),
+        },
+    }
 
 
 def inspected_once(compute: Function) -> Function:

@@ -26,7 +26,21 @@ from mlops_assets.registry.spec import PromotionSpec
 
 
 def build(experiment: Experiment) -> dg.Definitions:
-    return dg.Definitions(assets=[_registered_version(experiment)])
+    return dg.Definitions(
+        assets=[_registered_elsewhere(experiment), _registered_version(experiment)]
+    )
+
+
+def _registered_elsewhere(experiment: Experiment) -> dg.AssetsDefinition:
+    return names.external_asset(
+        experiment,
+        "registry",
+        names.REGISTERED_ELSEWHERE,
+        kinds={"mlflow"},
+        description=f"Versions of `{experiment.model_name}` that others register in MLflow, by "
+        f"other means. The sensor `{names.REGISTRY_SENSOR}` reports each when it comes, and has it "
+        f"taken over by `{names.TRAINED_MODEL}`, evaluated and held to the gates.",
+    )
 
 
 def _registered_version(experiment: Experiment) -> dg.AssetsDefinition:

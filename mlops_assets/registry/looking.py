@@ -37,8 +37,6 @@ class Adoption:
     version: int
     key: str
     """Equal for equal requests, so that Dagster starts one run for each."""
-    is_first: bool
-    """Whether nobody asked before."""
 
 
 class Look:
@@ -47,6 +45,7 @@ class Look:
     Attributes:
         champions: by experiment, the version with the alias, where it may be deployed.
         adoptions: versions whose evaluation is to be started.
+        arrived: by experiment, versions that others registered since the look before.
         watched: what to remember, by experiment.
         notes: what waits, and for what.
         moves: by experiment, what was done about an alias that was moved by hand.
@@ -76,6 +75,7 @@ class Look:
         """
         self.champions: dict[str, int] = {}
         self.adoptions: list[Adoption] = []
+        self.arrived: dict[str, list[int]] = {}
         self.watched: dict[str, Watched] = {}
         self.notes: list[str] = []
         self.moves: dict[str, str] = {}
@@ -103,10 +103,11 @@ class Look:
                 continue
             before = self._before.get(experiment.name)
             try:
-                watched = arrivals.known(model, before)
-                watched = self._look_at_new(experiment, model, watched)
-                watched = self._look_at_champion(experiment, model, watched)
-                self.watched[experiment.name] = self._look_at_waiting(experiment, model, watched)
+                known = arrivals.known(model, before)
+                seen = self._look_at_new(experiment, model, known)
+                seen = self._look_at_champion(experiment, model, seen)
+                self.watched[experiment.name] = self._look_at_waiting(experiment, model, seen)
+                self.arrived[experiment.name] = sorted(seen.waiting.keys() - known.waiting.keys())
             except RefusedError as error:
                 self.notes.append(f"{experiment.name}: {error}")
                 self.watched |= {} if before is None else {experiment.name: before}
@@ -208,13 +209,12 @@ class Look:
             refused = Decision("refused", reason, THE_GATES, at, attempt.run_id)
             self._registry.tag_version(version.name, number, refused.tags())
             return arrivals.settled(watched, number)
-        first = times == 0
         # A request whose run is not there is made once more, under its own name.
         if attempt is not None or times == 0:
             times += 1
             watched = arrivals.asked(watched, number)
         key = f"{name}:adopt:{number}:{version.created_ms}:{times}"
-        self.adoptions.append(Adoption(name, number, key, first))
+        self.adoptions.append(Adoption(name, number, key))
         return watched
 
     def _version(

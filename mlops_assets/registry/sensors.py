@@ -120,7 +120,7 @@ def build(
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else _as_deployed(look),
-            asset_events=[*_observed(look)],
+            asset_events=[*_arrived(look, by_name, model_registry), *_observed(look)],
             cursor=json.dumps(cursor, sort_keys=True),
         )
 
@@ -209,16 +209,23 @@ def _deployments(decided: Decided, by_name: Mapping[str, Experiment]) -> list[dg
     ]
 
 
+def _arrived(
+    look: Look, by_name: Mapping[str, Experiment], registry: ModelRegistry
+) -> Iterator[dg.AssetMaterialization]:
+    """What others made, as it stands in the graph."""
+    for experiment, versions in look.arrived.items():
+        for version in versions:
+            url = registry.version_url(by_name[experiment].model_name, version)
+            yield dg.AssetMaterialization(
+                names.asset_key(experiment, names.REGISTERED_ELSEWHERE),
+                description=f"Version {version} was registered outside Dagster.",
+                metadata={"version": version, "registry": dg.MetadataValue.url(url)},
+            )
+
+
 def _observed(look: Look) -> Iterator[dg.AssetObservation]:
-    """On the pages of registered versions: what no run did, and a version that others made."""
-    arrived = {
-        each.experiment: f"version {each.version} was registered outside Dagster, and is evaluated"
-        for each in look.adoptions
-        if each.is_first
-    }
-    for kind, found in (
-        ("moved_by_hand", look.moves), ("decided", look.decided), ("arrived", arrived)
-    ):  # fmt: skip
+    """On the pages of registered versions: what no run did."""
+    for kind, found in (("moved_by_hand", look.moves), ("decided", look.decided)):
         for experiment, words in found.items():
             key = names.asset_key(experiment, names.REGISTERED_VERSION)
             yield dg.AssetObservation(key, description=words, metadata={kind: words})

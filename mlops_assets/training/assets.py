@@ -72,6 +72,7 @@ def _trained_model(experiment: Experiment) -> dg.AssetsDefinition:
         "calibrated and with its decision threshold, logged in MLflow together with the "
         "serving bundle. Or a model that somebody else registered, with a bundle made for it.",
         code=spec.fit_fingerprint(),
+        deps=[names.asset_key(experiment.name, names.REGISTERED_ELSEWHERE)],
         ins={
             "training_set": dg.AssetIn(names.asset_key(experiment.name, names.TRAINING_SET)),
             "tuned": dg.AssetIn(names.asset_key(experiment.name, names.TUNED_HYPERPARAMETERS)),

@@ -47,8 +47,10 @@ def test_a_version_of_others_is_evaluated_once(daemon: Daemon) -> None:
     theirs(daemon.registry)
     data = daemon.tick()
     (request,), (event,) = data.run_requests, data.asset_events
-    assert event.asset_key == names.asset_key("churn", names.REGISTERED_VERSION)
-    assert event.description == "version 1 was registered outside Dagster, and is evaluated"
+    assert isinstance(event, dg.AssetMaterialization)
+    assert event.asset_key == names.asset_key("churn", names.REGISTERED_ELSEWHERE)
+    assert event.metadata["version"].value == 1
+    assert event.metadata["registry"].value.endswith("/models/churn/versions/1")
     assert (request.job_name, version_in(request)) == ("churn__retrain", 1)
     made = {key.path[-1] for key in request.asset_selection}
     assert made == {"trained_model", "evaluation", "registered_version", "reference_profile"}

@@ -33,6 +33,8 @@ class Store:
     """One MLflow store without models."""
 
     uri: str
+    events: int = 20
+    """Of a history: each costs a server seconds."""
 
     def registry(self) -> ModelRegistry:
         """As a process that begins anew meets it."""
@@ -70,7 +72,7 @@ def served(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     kind = request.param
     if kind == "sqlite":
-        yield Store(request.getfixturevalue("model_registry").tracking_uri)
+        yield Store(request.getfixturevalue("model_registry").tracking_uri, events=40)
         return
     found = Store(request.getfixturevalue({"postgresql": "database", "server": "served"}[kind]))
     yield found
@@ -121,7 +123,7 @@ def test_whatever_happens_to_aliases_each_change_is_deployed_once_and_the_champi
 
     champions.crown(versions, "churn", 1, now=datetime.now(UTC))
     changes += 1
-    for _ in range(40):
+    for _ in range(store.events):
         before = versions.aliases("churn")[CHAMPION]
         what = draw.choice(
             ("decided", "by hand", "register", "delete", "tick", "tick", "ends", "ends", "restart",
@@ -179,6 +181,7 @@ def test_whatever_others_register_none_is_missed_and_none_is_asked_for_twice(
     draw = random.Random(seed)
     keys, pending = Counter[str](), list[tuple[dg.RunRequest, str]]()
     foreign: set[int] = set()
+    told = Counter[int]()
 
     def theirs() -> None:
         foreign.add(registry.register("churn", source=SOURCE, run_id="", tags={}))
@@ -186,7 +189,9 @@ def test_whatever_others_register_none_is_missed_and_none_is_asked_for_twice(
     theirs()
 
     def tick() -> None:
-        for request in daemon.tick().run_requests:
+        data = daemon.tick()
+        told.update(event.metadata["version"].value for event in data.asset_events)
+        for request in data.run_requests:
             keys[str(request.run_key)] += 1
             if request.job_name == "churn__retrain":
                 pending.append((request, daemon.launch(request, Status.STARTED)))
@@ -202,7 +207,7 @@ def test_whatever_others_register_none_is_missed_and_none_is_asked_for_twice(
             registry.tag_version("churn", version_in(request), tags)
 
     tick()
-    for _ in range(40):
+    for _ in range(store.events):
         what = draw.choice(
             ("theirs", "ours", "delete", "tick", "tick", "finish", "restart", "away")
         )
@@ -229,6 +234,8 @@ def test_whatever_others_register_none_is_missed_and_none_is_asked_for_twice(
         finish()
     tick()
     assert set(keys.values()) == {1}
+    assert set(told.values()) == {1}
+    assert told.keys() >= foreign
     undecided = {n for n in foreign if Decision.of(registry.version("churn", n).tags) is None}
     assert undecided == set()
 
