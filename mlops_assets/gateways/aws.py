@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from mlops_assets.gateways.wait import wait_until
@@ -114,29 +114,41 @@ def _client(
     attempts: int,
     read_timeout: float,
 ) -> Any:
-    """May be shared by threads; a service's description takes a second to read."""
-    import boto3
-    from botocore.config import Config  # type: ignore[import-untyped]
+    """May be shared by threads."""
+    from botocore.config import Config
+    from botocore.session import get_session
 
     key, secret, token = keys
-    session = boto3.Session(
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-        aws_session_token=token,
-        region_name=region,
-    )
+    session = get_session()
+    session.register_component("data_loader", _descriptions())
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=read_timeout,
         retries={"mode": "standard", "total_max_attempts": attempts},
     )
-    return session.client(name, config=config, endpoint_url=endpoint)
+    return session.create_client(
+        name,
+        region_name=region,
+        endpoint_url=endpoint,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        config=config,
+    )
+
+
+@cache
+def _descriptions() -> Any:
+    """Of AWS's services: one takes a second to read, and is the same for all credentials."""
+    from botocore.session import get_session
+
+    return get_session().get_component("data_loader")
 
 
 @contextmanager
 def _told(operation: str) -> Iterator[None]:
     """Errors in our own words."""
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield

@@ -82,7 +82,7 @@ def _outside_errors(where: str) -> tuple[type[Exception], ...]:
     local = (OSError, EOFError, zlib.error, zipfile.BadZipFile, lzma.LZMAError)
     if not where.startswith(REMOTE):
         return local
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError, ClientError
 
     return (*local, BotoCoreError, ClientError)
 
