@@ -105,8 +105,7 @@ def decided(project: Project, version: int) -> Decision:
 
 
 def test_others_versions_are_evaluated_and_the_good_one_alone_is_live(live: Project) -> None:
-    """A bad one comes first, and another one once the good one is live; nothing but scripts asked
-    for anything."""
+    """The bad one comes first; nothing but scripts asked for anything."""
     bad, good = register(live, "noise"), register(live, "honest")
     refused, promoted = decided(live, bad), decided(live, good)
 
@@ -127,13 +126,6 @@ def test_others_versions_are_evaluated_and_the_good_one_alone_is_live(live: Proj
         runs = Counter(run.job_name for run in instance.get_runs(asked))
     # One tick has a version evaluated, the next that acts has it deployed.
     assert runs == {names.retrain_job("churn"): 2, names.deploy_job("churn"): 1}
-
-    before = live_endpoint(live.settings, experiment)
-    worse = register(live, "noise")
-    assert decided(live, worse).outcome == "refused"
-    assert live_endpoint(live.settings, experiment) == before
-    assert live.json("predict", "churn")["version"] == str(good)
-    assert served(live)[-1] == good
 
 
 def served(project: Project) -> list[int]:

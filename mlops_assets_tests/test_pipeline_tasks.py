@@ -28,6 +28,7 @@ features:
   target: target
 tuning:
   n_trials: 4
+  workers: 1
   search_space: {space}
 training:
   estimator: {estimator}

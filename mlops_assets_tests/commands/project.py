@@ -34,6 +34,7 @@ features:
   split: {folds: 3}
 tuning:
   n_trials: 3
+  workers: 1
   search_space:
     learning_rate: {type: float, low: 0.05, high: 0.3, log: true}
     max_leaf_nodes: {type: int, low: 4, high: 16}
@@ -63,6 +64,7 @@ features:
   split: {folds: 3}
 tuning:
   n_trials: 2
+  workers: 1
   search_space:
     C: {type: float, low: 0.01, high: 10, log: true}
 training:

@@ -23,7 +23,7 @@ from mlops_assets.monitoring.freshness import Past, judge
 from mlops_assets.monitoring.spec import MonitoringSpec
 from mlops_assets_tests.builders import Built, make_experiment
 
-PAUSE_S = 0.01
+PAUSE_S = 0.05
 """Between an answer and the next call of who calls all the time."""
 
 

@@ -47,6 +47,7 @@ class Site(Deployer):
         self.aws.s3.create_bucket(BUCKET)
         self.role = self.aws.role("serving")
         self.runtime = self.aws.client("sagemaker-runtime")
+        self.control = self.aws.client("sagemaker")
         self.store = DataStore(f"s3://{BUCKET}", dict(self.aws.s3.storage_options))
 
     @property
@@ -86,13 +87,13 @@ class Site(Deployer):
 
     def left(self) -> dict[str, list[str]]:
         """Everything there is on SageMaker."""
-        client = self.aws.client("sagemaker")
+        asked = self.control
         return {
-            "endpoints": [o["EndpointName"] for o in client.list_endpoints()["Endpoints"]],
+            "endpoints": [o["EndpointName"] for o in asked.list_endpoints()["Endpoints"]],
             "configs": sorted(
-                o["EndpointConfigName"] for o in client.list_endpoint_configs()["EndpointConfigs"]
+                o["EndpointConfigName"] for o in asked.list_endpoint_configs()["EndpointConfigs"]
             ),
-            "models": sorted(o["ModelName"] for o in client.list_models()["Models"]),
+            "models": sorted(o["ModelName"] for o in asked.list_models()["Models"]),
         }
 
     def is_served_by(self, version: int) -> bool:

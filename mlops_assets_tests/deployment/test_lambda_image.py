@@ -106,7 +106,7 @@ def test_a_version_takes_over_from_another_image_while_callers_ask(deployed, one
     live = site.target(**NAMED).observe("churn", site.context)
     with Client(live.url) as asking:
         assert asking.predict(two.records(4)).version == "1"
-    with load(live.url, one, pause=0.05) as callers:
+    with load(live.url, one) as callers:
         outcome = site.deploy(two, 2, CANARY, **NAMED)
         before = callers.answered["2"]
         until(lambda: callers.answered["2"] > before + 60)

@@ -64,7 +64,7 @@ def test_callers_are_answered_whatever_step_fails(
     place.deploy(two, 2)
     # Three in turn: the bundle of the next is not there any more.
     turn = deque([(two, 2), (three, 3), (one, 1)])
-    with load(live.url, one, kept=1, new=1, pause=0.02) as callers:
+    with load(live.url, one, kept=1, new=1) as callers:
         turn.rotate(-1)
         rehearsed = faulty_deployer.deploy(place.root, *turn[0])
         assert rehearsed.how == "went on", rehearsed.said
@@ -142,7 +142,7 @@ def test_what_does_not_come_up_leaves_nothing_and_the_old_version_answers(
     faulty.mkdir()
     (faulty / "sitecustomize.py").write_text(DIES.format(when=when, what=what))
     monkeypatch.setattr(supervision, "SUPERVISOR_PATIENCE", 5.0)
-    with load(live.url, one, kept=1, new=1, pause=0.02) as callers:
+    with load(live.url, one, kept=1, new=1) as callers:
         place.environment["PYTHONPATH"] = str(faulty)
         with pytest.raises(RolloutError, match=rf"(?s){words}.*Version 1 still serves"):
             place.deploy(two, 2)

@@ -113,7 +113,7 @@ def test_distances_of_sketches_are_those_of_the_rows(rows_now, shift):
     assert drift.wasserstein(ranks) == pytest.approx(exact, abs=0.01)
 
 
-@pytest.mark.parametrize(("rows_then", "rows_now"), [(1000, 300), (20_000, 1000), (20_000, 20_000)])
+@pytest.mark.parametrize(("rows_then", "rows_now"), [(1000, 300), (8000, 1000), (8000, 8000)])
 def test_p_values_are_those_of_the_sizes_of_both_samples(rows_then, rows_now):
     """Never too small where nothing changed; right where the sketches hold every value."""
     rng = np.random.default_rng(rows_then + rows_now)
