@@ -1,9 +1,8 @@
 """The live endpoint of each target, as an asset."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +13,7 @@ from mlops_assets import vocabulary as names
 from mlops_assets.deployment import history, preflight, releases, reports, rollout, shadow, truth
 from mlops_assets.deployment.breach import metadata_of
 from mlops_assets.deployment.journal import Journal
+from mlops_assets.deployment.recall import Recall, rollback_in
 from mlops_assets.deployment.rollout import Outcome
 from mlops_assets.deployment.shadow import ShadowError
 from mlops_assets.deployment.targets.base import Release, Target, TargetContext, TargetError
@@ -21,7 +21,6 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways import champions
 from mlops_assets.gateways.data_store import DataStore, DataStoreError
-from mlops_assets.gateways.decisions import Decision
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry, RegistryError
 from mlops_assets.gateways.profile_store import PredictionStore, ProfileStore
 from mlops_assets.gateways.records import Endpoint
@@ -106,7 +105,7 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
                 found = releases.fetch(model_registry, experiment.model_name, version, Path(folder))
                 tags = model_registry.version(experiment.model_name, version).tags
                 before = target.observe(experiment.name, target_context)
-                back = _rollback(tags)
+                back = rollback_in(tags)
                 returns = back is not None and before is not None and before.version != version
                 if back is not None and returns:
                     context.log.info(
@@ -165,9 +164,7 @@ def _endpoint(experiment: Experiment, target: Target) -> dg.AssetsDefinition:
                     run=context.run.run_id,
                     tell=context.log.info,
                     returns=returns,
-                    withdrawn=partial(
-                        _withdrawn, experiment, model_registry, version, context.log.warning
-                    ),
+                    withdrawn=Recall(experiment, model_registry, version, context.log.warning),
                 )
             except REFUSALS as error:
                 raise dg.Failure(f"{experiment.name} on {kind}: {error}") from error
@@ -218,32 +215,6 @@ def _recording(experiment: Experiment, store: DataStore, version: int, kind: str
         profiles_url=ProfileStore(store).url_for(experiment.name, version, kind),
         log_url=PredictionStore(store).url_for(experiment.name, version, kind),
     )
-
-
-def _rollback(tags: Mapping[str, str]) -> Decision | None:
-    """The rollback that made the version with these tags the champion; None when something else
-    did. It stands in the registry, so whoever deploys the version finds it."""
-    decision = Decision.of(tags)
-    return decision if decision is not None and decision.is_rollback else None
-
-
-def _withdrawn(
-    experiment: Experiment, registry: ModelRegistry, version: int, warn: Callable[[str], None]
-) -> str:
-    """Why the version that is being deployed is not wanted any more: a rollback has made another
-    one the champion. Empty while it is, and while MLflow does not answer."""
-    try:
-        registry.check()
-        champion = champions.current(
-            registry, experiment.model_name, by_hand=experiment.promotion.by_hand
-        )
-        if champion in (None, version):
-            return ""
-        back = _rollback(registry.version(experiment.model_name, champion).tags)
-    except RegistryError as error:
-        warn(f"whether version {version} is wanted still is not known for the moment: {error}")
-        return ""
-    return "" if back is None else f"version {champion} returns ({back.by})"
 
 
 def _shadowed(

@@ -4,7 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
 T = TypeVar("T")
@@ -25,6 +26,29 @@ def answers(asks: Mapping[Key, Callable[[], T]], *, patience: float) -> dict[Key
             if future.done():  # this moment; or it is what was raised
                 found[key] = future.result()
     return found
+
+
+class Asker(Generic[Key]):
+    """Asks again and again, but nobody who has not answered the time before."""
+
+    def __init__(self) -> None:
+        self._waiting: set[Key] = set()
+
+    def answers(self, asks: Mapping[Key, Callable[[], T]], *, patience: float) -> dict[Key, T]:
+        """As `answers`; those that are not asked anew are lacking too."""
+        idle = {
+            key: partial(self._ask, key, ask)
+            for key, ask in asks.items()
+            if key not in self._waiting
+        }
+        return answers(idle, patience=patience)
+
+    def _ask(self, key: Key, ask: Callable[[], T]) -> T:
+        self._waiting.add(key)
+        try:
+            return ask()
+        finally:
+            self._waiting.discard(key)
 
 
 def late(patience: float) -> str:

@@ -73,8 +73,8 @@ def roll_out(
         returns: whether it returns by a rollback. It then gets all of the traffic as soon as it
             answers right, without steps, and is held up by nothing that comes of the version it
             leaves.
-        withdrawn: why the release is not wanted any more, asked often while it has steps of the
-            traffic.
+        withdrawn: why the release is not wanted any more, asked often while it comes up, and while
+            it has steps of the traffic.
 
     Raises:
         RolloutError: the version was refused and removed; what served before serves.
@@ -175,7 +175,7 @@ class _Rollout:
         try:
             self._tell(f"brings up version {version}")
             self._journal.write(progress)
-            self._target.apply(manifest, bundle, self._context)
+            self._target.apply(manifest, bundle, step.attentive(self._context, self._heed))
             self._answers(manifest, bundle)
             self._heed()
             for share in self._shares(progress):

@@ -1,7 +1,7 @@
 """Asks every endpoint whether it serves the champion, and has it deployed where that may be."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import at_once
+from mlops_assets.deployment.at_once import Asker
 from mlops_assets.deployment.breach import metadata_of
 from mlops_assets.deployment.checks import judge
 from mlops_assets.deployment.targets.base import Target, TargetContext
@@ -45,15 +46,7 @@ def build(
     ]
     if not endpoints:
         return dg.Definitions()
-    # Those that were asked in a tick that is over, and have not answered yet: not asked again.
-    waiting: set[str] = set()
-
-    def ask(name: str, question: Callable[[], Verdict]) -> Verdict:
-        waiting.add(name)
-        try:
-            return question()
-        finally:
-            waiting.discard(name)
+    asker = Asker[str]()
 
     @dg.sensor(
         name=names.TRUTH_SENSOR,
@@ -77,24 +70,19 @@ def build(
         events, requests, failing = [], {}, []
         under_way = names.deploying(context.instance)
         questions = {
-            name: partial(
-                ask,
-                name,
-                partial(
-                    judge,
-                    experiment,
-                    target,
-                    deploying=experiment.name in under_way,
-                    registry=model_registry,
-                    store=data_store,
-                    context=target_context,
-                    stopped_at=names.stopped_at(context.instance, _key(experiment, target)),
-                ),
+            _name(experiment, target): partial(
+                judge,
+                experiment,
+                target,
+                deploying=experiment.name in under_way,
+                registry=model_registry,
+                store=data_store,
+                context=target_context,
+                stopped_at=names.stopped_at(context.instance, _key(experiment, target)),
             )
             for experiment, target in turn
-            if (name := _name(experiment, target)) not in waiting
         }
-        verdicts = at_once.answers(questions, patience=patience)
+        verdicts = asker.answers(questions, patience=patience)
         for experiment, target in turn:
             name, deploying = _name(experiment, target), experiment.name in under_way
             verdict = verdicts.get(name) or unknown(at_once.late(patience))

@@ -3,7 +3,7 @@ whether it does harm. Knows nothing of the steps before and after it."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mlops_assets.deployment import judge
@@ -29,6 +29,21 @@ Withdrawn = Callable[[], str]
 
 class RefusedError(Exception):
     """The candidate is not fit, or not wanted; the message completes a sentence about it."""
+
+
+def attentive(context: TargetContext, heed: Callable[[], None]) -> TargetContext:
+    """The same for a target that waits long: meanwhile `heed` is called every few seconds, and what
+    it raises ends the waiting."""
+    heard = context.now()
+
+    def sleep(seconds: float) -> None:
+        nonlocal heard
+        context.sleep(seconds)
+        if (context.now() - heard).total_seconds() >= ATTENTION_S:
+            heard = context.now()
+            heed()
+
+    return replace(context, sleep=sleep)
 
 
 @dataclass(frozen=True)

@@ -302,6 +302,20 @@ def test_a_version_that_is_taken_back_loses_its_traffic_at_once(
     assert not site.deploy(1, returns=True).changed, "it never left"
 
 
+def test_a_version_that_is_taken_back_while_it_comes_up_goes_within_seconds(site: Site) -> None:
+    """However long the platform takes to start it."""
+    site.deploy(1)
+    clock, reasons = site.world.clock, [""]
+    site.world.comes_up_s = 900
+    clock.after(60, lambda: reasons.insert(0, "version 1 returns (rollback by ann)"))
+    began = clock.at
+    with pytest.raises(RolloutError, match=r"rolled back: version 1 returns .*Version 1"):
+        site.deploy(2, withdrawn=lambda: reasons[0])
+    assert (clock.at - began).total_seconds() <= 60 + ATTENTION_S
+    assert site.is_served_by(1)
+    assert site.journal.read().stage == "rolled_back"
+
+
 def test_a_return_ends_the_steps_that_its_version_had_begun(site: Site) -> None:
     """Somebody moved the alias by hand first, and its rollout was killed at its first step."""
     site.deploy(1)

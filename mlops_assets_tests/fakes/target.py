@@ -70,6 +70,8 @@ class World:
     pods: dict[int, list[str]] = field(default_factory=dict)
     """Which count the traffic of a version, in equal parts; the one `pod` by default."""
     requests_per_s: float = 20.0
+    comes_up_s: float = 0.0
+    """Until a candidate is there, looked at every second."""
     calls: list[str] = field(default_factory=list)
     fault: tuple[int, str] | None = None
     """The number of the call that fails, and how: `before` or `after` it took effect, or the
@@ -138,6 +140,9 @@ class Fake(Target):
         how = self.world.call("apply")
         self.world.up[manifest["version"]] = {**manifest, "bundle": str(bundle)}
         self.world.shares.setdefault(manifest["version"], 0.0)
+        began = context.now()
+        while (context.now() - began).total_seconds() < self.world.comes_up_s:
+            context.sleep(1)
         self.world.fail(how)
 
     def ask(
