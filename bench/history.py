@@ -1,10 +1,10 @@
 """What a year of history costs: `python bench/history.py --experiments 100 --days 365`.
 
 One experiment is trained and monitored for real, with pictures and all; what that run left in
-Dagster's storage is copied for every experiment and every day. Then the sensors that read it tick
-over all of them, `mlops metrics` looks, and the UI's own server answers what its pages ask: the
-graph of an experiment, an asset, the history of a check, the runs. The events that only a run's
-own page shows are in a file for each run, and are not copied.
+Dagster's storage is copied for every experiment and every day. Then the sensors and the schedule of
+the monitoring tick over all of them, `mlops metrics` looks, and the UI's own server answers what
+its pages ask: the graph of an experiment, an asset, the history of a check, the runs. The events
+that only a run's own page shows are in a file for each run, and are not copied.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import tempfile
 import time
 import uuid
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg  # noqa: TID251
@@ -40,7 +40,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 2.0
 """What a tick, and a page, may cost."""
 DAY = 86_400
-SENSORS = (names.TICKETS_SENSOR, names.RETRAINING_SENSOR, names.REGISTRY_SENSOR)
+SENSORS = (
+    names.TICKETS_SENSOR, names.RETRAINING_SENSOR, names.REGISTRY_SENSOR, names.TRUTH_SENSOR,
+)  # fmt: skip
+SCHEDULE = names.monitor_schedule("day")
 TABLES = {
     "index.db": {"event_logs": "run_id", "asset_check_executions": "run_id"},
     "runs.db": {"runs": "run_id", "run_tags": "run_id"},
@@ -207,6 +210,8 @@ def ticks(project, times):
             if sensor.name in SENSORS:
                 tick = ticked(sensor, instance, definitions, made, times)
                 found[f"tick of `{sensor.name}`"] = [*tick]
+        (schedule,) = [each for each in definitions.schedules if each.name == SCHEDULE]
+        found[f"tick of `{SCHEDULE}`"] = [*scheduled(schedule, instance, definitions, made, times)]
     return found
 
 
@@ -232,6 +237,24 @@ def ticked(sensor, instance, definitions, made, times):
             cursor = sensor.evaluate_tick(context).cursor
             if number:  # the first one imports
                 yield time.perf_counter() - began
+
+
+def scheduled(schedule, instance, definitions, made, times):
+    """As Dagster's daemon asks it, day after day."""
+    for number in range(times + 1):
+        due = datetime.now(UTC).replace(hour=0, minute=0) + timedelta(days=number)
+        with dg.build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=due,
+            resources=made,
+            repository_def=definitions.get_repository_def(),
+        ) as context:
+            began = time.perf_counter()
+            requests = schedule.evaluate_tick(context).run_requests
+            seconds = time.perf_counter() - began
+            assert requests
+            if number:
+                yield seconds
 
 
 def pages(project, times):
