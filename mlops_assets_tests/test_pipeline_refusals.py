@@ -99,11 +99,11 @@ def test_data_that_cannot_be_used(project, run, change, said):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("LogisticRegression", "LogisticRegresion", ("small.yaml:14", "did you mean Logistic")),
-        ("low: 0.01, high: 10", "low: 10, high: 0.01", ("small.yaml:12", "bounds reversed")),
+        ("LogisticRegression", "LogisticRegresion", ("small.yaml:15", "did you mean Logistic")),
+        ("low: 0.01, high: 10", "low: 10, high: 0.01", ("small.yaml:13", "bounds reversed")),
         ("n_trials: 2", "n_trials: 2\n  metric: rmse", ("'rmse' does not fit", "roc_auc")),
         ("description:", "descripton:", ("small.yaml:2", "did you mean 'description'")),
-        ("    C:", "    K:", ("small.yaml:12", "no parameter 'K'", "it has C")),
+        ("    C:", "    K:", ("small.yaml:13", "no parameter 'K'", "it has C")),
     ],
     ids=["estimator", "bounds", "metric", "key", "parameter"],
 )

@@ -105,27 +105,37 @@ def decided(project: Project, version: int) -> Decision:
 
 
 def test_others_versions_are_evaluated_and_the_good_one_alone_is_live(live: Project) -> None:
-    """The bad one comes first; nothing but scripts asked for anything."""
-    bad, good = register(live, "noise"), register(live, "honest")
-    refused, promoted = decided(live, bad), decided(live, good)
-
-    assert refused.outcome == "refused"
-    floor, _ = refused.reason.split("; ", maxsplit=1)
-    assert floor.startswith("meets_quality_floor: roc_auc 0.")
-    assert floor.endswith("at least 0.6 wanted")
-
+    """Nothing but scripts asked for anything."""
+    good = register(live, "honest")
+    promoted = decided(live, good)
     assert (promoted.outcome, promoted.by) == ("promoted", THE_GATES), promoted
     assert live.registry.aliases("churn")[CHAMPION] == good
     experiment = loader.load(live.root / "configs" / "churn.yaml")
     until(lambda: live_endpoint(live.settings, experiment).version == good, PATIENCE)
     assert live.json("predict", "churn")["version"] == str(good)
     until(lambda: served(live)[-1] == good, PATIENCE)
+
+    before = live_endpoint(live.settings, experiment)
+    bad = register(live, "noise")
+    refused = decided(live, bad)
+    assert refused.outcome == "refused"
+    floor, _ = refused.reason.split("; ", maxsplit=1)
+    assert floor.startswith("meets_quality_floor: roc_auc 0.")
+    assert floor.endswith("at least 0.6 wanted")
+    assert live_endpoint(live.settings, experiment) == before
+    assert live.json("predict", "churn")["version"] == str(good)
+    assert served(live)[-1] == good
     assert bad not in served(live)
+
     with open_instance(live.settings) as instance:
         asked = dg.RunsFilter(tags={"dagster/sensor_name": names.REGISTRY_SENSOR})
         runs = Counter(run.job_name for run in instance.get_runs(asked))
+        external = names.asset_key("churn", names.REGISTERED_ELSEWHERE)
+        found = instance.fetch_materializations(external, limit=10).records
     # One tick has a version evaluated, the next that acts has it deployed.
     assert runs == {names.retrain_job("churn"): 2, names.deploy_job("churn"): 1}
+    shown = [each.asset_materialization.metadata["version"].value for each in found]
+    assert shown == [bad, good]
 
 
 def served(project: Project) -> list[int]:

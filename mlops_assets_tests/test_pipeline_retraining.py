@@ -34,7 +34,6 @@ from mlops_assets_tests.commands.project import RETRAINED, Project
 
 pytestmark = pytest.mark.pipeline
 
-ONE_WORKER = RETRAINED.replace("n_trials: 2", "n_trials: 2\n  workers: 1")
 REFRESHED = {"source", "features", "training_set"}
 
 
@@ -102,7 +101,7 @@ class Daemon:
 @pytest.fixture
 def project(tmp_path: Path, mlflow_template: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     found = Project(tmp_path).with_tables(mlflow_template)
-    found.write(ONE_WORKER, "small.yaml")
+    found.write(RETRAINED, "small.yaml")
     for name in [n for n in os.environ if n.startswith(("MLOPS_", "MLFLOW_", "DAGSTER_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MLOPS_ROOT", str(tmp_path))
@@ -155,6 +154,6 @@ def test_from_a_drift_to_one_candidate(project: Project, daemon: Daemon) -> None
     assert project.versions("small") == 2
 
     # Another setting of the evaluation: the study and the model stay as they are.
-    project.write(ONE_WORKER.replace("bootstrap: 100", "bootstrap: 200"), "small.yaml")
+    project.write(RETRAINED.replace("bootstrap: 100", "bootstrap: 200"), "small.yaml")
     stale = {each["name"] for each in planned(project)["assets"] if each["stale"]}
     assert stale == {"evaluation", "registered_version", "reference_profile"}

@@ -92,8 +92,8 @@ def test_telco_from_the_file_to_the_endpoint_unedited(tmp_path, mlflow_template)
     project = Project(tmp_path).with_tables(mlflow_template)
     project.mlops("init", str(TELCO.resolve()), "--target", "Churn")
     try:
-        outcome = project.json("run", "--trials", "10")
-        assert outcome["records"]["tuned_hyperparameters"]["trials"] == 10
+        outcome = project.json("run", "--trials", "5")
+        assert outcome["records"]["tuned_hyperparameters"]["trials"] == 5
         assert outcome["records"]["evaluation"]["metrics"]["roc_auc"]["value"] >= 0.84
         _, answer = asked(project, outcome["experiment"])
         assert answer["classes"] == ["No", "Yes"]

@@ -107,7 +107,7 @@ def test_a_slow_version_is_rolled_back_and_a_fast_one_is_not(site, one, two) -> 
     spec = STEP.model_copy(update={"slow_ms": 50.0})
     with called(site, one, rows=300) as callers:
         with pytest.raises(RolloutError, match="Version 1 still serves") as refused:
-            site.deploy(two, 2, spec=spec, cpu_limit="40m", startup_timeout_s=240)
+            site.deploy(two, 2, spec=spec, cpu_limit="80m", startup_timeout_s=240)
         print(refused.value)
         seen = callers.answered.copy()
         assert seen["2"] > 0, "it never had a share of the traffic"
@@ -126,7 +126,7 @@ def test_a_slow_version_is_rolled_back_and_a_fast_one_is_not(site, one, two) -> 
 
 
 def test_a_deployment_that_is_killed_is_finished_by_the_next(site, one, two) -> None:
-    site.deploy(one, 1, replicas=2)
+    site.deploy(one, 1)
     with called(site, one) as callers:
         for last, stage, golden in (
             ("rolls version 2 back", "rolling_back", one),
@@ -136,7 +136,7 @@ def test_a_deployment_that_is_killed_is_finished_by_the_next(site, one, two) -> 
         ):
             _killed_after(last, site, two, golden)
             assert site.journal.read().stage == stage
-        outcome = site.deploy(two, 2, spec=STEP, replicas=2)
+        outcome = site.deploy(two, 2, spec=STEP)
         until(lambda: callers.answered["2"] > 100)
     assert outcome.endpoint.version == 2
     assert len([name for name in site.names() if name.startswith("deployment")]) == 1
@@ -176,7 +176,7 @@ place = Place(
 )
 built = Built(Path(folder), digest, None, None, {})
 expected = Built(Path(golden), digest, None, None, {})
-place.roll_out(place.release(built, 2), expected, tests.STEP, replicas=2)
+place.roll_out(place.release(built, 2), expected, tests.STEP)
 """
 
 

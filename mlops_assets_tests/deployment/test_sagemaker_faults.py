@@ -127,7 +127,9 @@ def test_whenever_the_process_dies_the_next_rollout_converges(
     light: Site, builts: Pair, mode: str
 ) -> None:
     faults = Faults(light, builts, MODES[mode])
-    for index, place in enumerate(faults.rehearsed(reads=False)):
+    # What both ask for alike is looked at with variants.
+    places = faults.rehearsed(reads=False)[:: 2 if mode == "aside" else 1]
+    for index, place in enumerate(places):
         before, version = faults.live, 3 - faults.live
         with killed(place), pytest.raises(KilledError):
             faults.deploy(version)

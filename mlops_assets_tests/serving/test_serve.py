@@ -306,5 +306,5 @@ def test_until_it_is_ready_it_says_so_and_is_alive(one, stuck):
 def test_it_can_be_ended_while_the_bundle_is_on_its_way(stuck, tmp_path):
     process, _, pipe = stuck
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert list(tmp_path.iterdir()) == [pipe]
