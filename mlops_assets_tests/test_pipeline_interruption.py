@@ -19,8 +19,8 @@ pytestmark = pytest.mark.pipeline
 
 # Enough of them, and slow enough, to be interrupted in between.
 SLOW = (
-    CHURN.replace("n_trials: 3\n  workers: 1", "n_trials: 12\n  workers: 2\n  pruning: false")
-    .replace("max_iter: 30", "max_iter: 300")
+    CHURN.replace("n_trials: 3\n  workers: 1", "n_trials: 16\n  workers: 2\n  pruning: false")
+    .replace("max_iter: 30", "max_iter: 500")
     .replace("customers: 350", "customers: 600")
 )
 
@@ -89,8 +89,8 @@ def test_interrupted_runs_go_on_where_they_were(tmp_path, mlflow_template):
     outcome = project.json("run", "churn", "--no-deploy")
     last = trials(project)
     assert all(trial in last for trial in second)
-    assert [trial.slot for trial in last] == [*range(12)]
-    assert outcome["records"]["tuned_hyperparameters"]["trials"] == 12
+    assert [trial.slot for trial in last] == [*range(16)]
+    assert outcome["records"]["tuned_hyperparameters"]["trials"] == 16
     assert project.versions() == 1
     (status,) = project.json("status").values()
     assert status["running"] == []
@@ -99,5 +99,5 @@ def test_interrupted_runs_go_on_where_they_were(tmp_path, mlflow_template):
     shown = project.registry.logged_slots(
         "churn", outcome["records"]["tuned_hyperparameters"]["study"]
     )
-    assert shown == {*range(12)}
+    assert shown == {*range(16)}
     assert project.leftovers() == []

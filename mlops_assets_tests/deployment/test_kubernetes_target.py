@@ -107,7 +107,7 @@ def test_a_slow_version_is_rolled_back_and_a_fast_one_is_not(site, one, two) -> 
     spec = STEP.model_copy(update={"slow_ms": 50.0})
     with called(site, one, rows=300) as callers:
         with pytest.raises(RolloutError, match="Version 1 still serves") as refused:
-            site.deploy(two, 2, spec=spec, cpu_limit="80m", startup_timeout_s=240)
+            site.deploy(two, 2, spec=spec, cpu_limit="40m", startup_timeout_s=240)
         print(refused.value)
         seen = callers.answered.copy()
         assert seen["2"] > 0, "it never had a share of the traffic"
