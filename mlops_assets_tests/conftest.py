@@ -4,9 +4,9 @@ import gc
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -25,6 +25,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # processors busy, which other tests want; a fit of 0.9 s takes 12 s of a busy machine that way.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+T = TypeVar("T")
 RUNNING = pytest.StashKey[ExitStack]()
 """The cluster, while it runs."""
 
@@ -56,6 +57,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+@contextmanager
+def _or_skipped(peer: AbstractContextManager[T]) -> Iterator[T]:
+    """An outside system; without it the tests that ask for it skip, and say what is missing."""
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(peer)
+        except MissingError as error:
+            pytest.skip(str(error))
+        yield running
+
+
 @pytest.fixture(scope="session")
 def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database with its tables, which take seconds to make: copy it."""
@@ -77,11 +89,8 @@ def postgresql() -> "Iterator[Postgres]":
     """A PostgreSQL server of this file's own."""
     from mlops_assets_tests.peers import postgres as peer
 
-    try:
-        with peer.running() as server:
-            yield server
-    except MissingError as error:
-        pytest.skip(str(error))
+    with _or_skipped(peer.running()) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -89,11 +98,8 @@ def containers() -> "Iterator[Containers]":
     """What runs containers on this machine."""
     from mlops_assets_tests.peers import containers as peer
 
-    try:
-        with peer.found() as found:
-            yield found
-    except MissingError as error:
-        pytest.skip(str(error))
+    with _or_skipped(peer.found()) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -112,11 +118,8 @@ def cluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
     from mlops_assets_tests.peers import kubernetes
 
     node = any("node" in getattr(item, "fixturenames", ()) for item in request.session.items)
-    try:
-        with request.config.stash.setdefault(RUNNING, ExitStack()) as running:
-            yield running.enter_context(kubernetes.running(node=node))
-    except MissingError as error:
-        pytest.skip(str(error))
+    with request.config.stash.setdefault(RUNNING, ExitStack()) as running:
+        yield running.enter_context(_or_skipped(kubernetes.running(node=node)))
 
 
 @pytest.hookimpl(trylast=True)

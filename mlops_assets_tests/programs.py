@@ -1,5 +1,6 @@
 """What runs beside a project: Dagster's daemon, an MLflow server, the receiver of webhooks."""
 
+import json
 import os
 import signal
 import socket
@@ -30,15 +31,17 @@ SENDING = {
 @contextmanager
 def daemon(project: Project) -> Iterator[None]:
     """`dagster-daemon run` on the project, beside the one server that holds its definitions, as
-    `make dev` and the cluster have it. Without one the daemon starts another every minute."""
+    `make dev` and the cluster have it. Without one the daemon starts another every minute; without
+    the name it would know nothing of what sensors remember from another port."""
     port = str(free_port())
+    location = {"host": "127.0.0.1", "port": int(port), "location_name": "mlops_assets"}
+    workspace = project.root / "workspace.yaml"
+    workspace.write_text(json.dumps({"load_from": [{"grpc_server": location}]}))
     server = (
         "-m", "dagster", "api", "grpc", "-m", "mlops_assets.definitions", "-h", "127.0.0.1",
         "-p", port,
     )  # fmt: skip
-    ticking = (
-        "-m", "dagster._daemon", "run", "--grpc-host", "127.0.0.1", "--grpc-port", port,
-    )  # fmt: skip
+    ticking = ("-m", "dagster._daemon", "run", "-w", str(workspace))
     home = {"DAGSTER_HOME": str(project.settings.dagster_home)}
     with _running(project, server, home):
         until(lambda: _accepts(int(port)), PATIENCE)

@@ -146,12 +146,12 @@ def config_map(name: str, data: dict[str, str], namespace: str) -> dict[str, Any
 
 
 def awaited(jobs: Any, cluster: Cluster, namespace: str) -> list[Any]:
-    """All Jobs of the namespace, once the run's own has ended."""
+    """All Jobs of the namespace, once each has ended; a step's may be told after the run's own."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         found = jobs.list_namespaced_job(namespace).items
         runs = [job for job in found if job.metadata.name.startswith("dagster-run")]
-        if runs and all(job.status.succeeded or job.status.failed for job in runs):
+        if runs and all(job.status.succeeded or job.status.failed for job in found):
             logs = cluster.kubectl("logs", f"job/{runs[0].metadata.name}", f"-n={namespace}")
             assert "RUN_SUCCESS" in logs, logs[-3000:] + standing(cluster, namespace)
             return list(found)

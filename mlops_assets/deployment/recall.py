@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mlops_assets.deployment import at_once
-from mlops_assets.deployment.at_once import Asker
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways import champions
 from mlops_assets.gateways.decisions import Decision
@@ -32,7 +31,7 @@ class Recall:
     """What is being deployed."""
     warn: Callable[[str], None]
     patience: float = PATIENCE
-    _asker: Asker[int] = field(default_factory=Asker)
+    _asker: at_once.Asker[int] = field(default_factory=at_once.Asker)
 
     def __call__(self) -> str:
         try:

@@ -20,7 +20,7 @@ from mlops_assets.deployment import step, truth
 from mlops_assets.deployment.journal import Journal, Progress
 from mlops_assets.deployment.probe import probe
 from mlops_assets.deployment.spec import RolloutSpec
-from mlops_assets.deployment.step import RefusedError, Step, Withdrawn
+from mlops_assets.deployment.step import RefusedError, Step
 from mlops_assets.deployment.targets.base import (
     LostError,
     Manifest,
@@ -30,6 +30,12 @@ from mlops_assets.deployment.targets.base import (
     TargetError,
 )
 from mlops_assets.gateways.records import Endpoint
+
+ATTENTION_S = 5.0
+"""Seconds after which somebody who takes the candidate back is heard at the latest."""
+
+Withdrawn = Callable[[], str]
+"""Why the release is not wanted any more; empty while it is."""
 
 
 class RolloutError(TargetError):
@@ -73,8 +79,7 @@ def roll_out(
         returns: whether it returns by a rollback. It then gets all of the traffic as soon as it
             answers right, without steps, and is held up by nothing that comes of the version it
             leaves.
-        withdrawn: why the release is not wanted any more, asked often while it comes up, and while
-            it has steps of the traffic.
+        withdrawn: asked every few seconds while it comes up, and while it has steps of the traffic.
 
     Raises:
         RolloutError: the version was refused and removed; what served before serves.
@@ -126,6 +131,25 @@ def clean_up(
     return True
 
 
+def _attentive(context: TargetContext, heed: Callable[[], None]) -> TargetContext:
+    """The same for whoever waits long: every few seconds of it `heed` is called, and what that
+    raises ends the waiting."""
+    heard = context.now()
+
+    def sleep(seconds: float) -> None:
+        nonlocal heard
+        left = seconds
+        while left > 0:
+            context.sleep(pause := min(left, ATTENTION_S))
+            left -= pause
+            # After another pause as long it would be too late.
+            if (context.now() - heard).total_seconds() + pause > ATTENTION_S:
+                heard = context.now()
+                heed()
+
+    return replace(context, sleep=sleep)
+
+
 class _Rollout:
     def __init__(
         self,
@@ -172,16 +196,26 @@ class _Rollout:
     def forward(self, progress: Progress, bundle: Path) -> Outcome:
         version, manifest = progress.version, progress.manifest
         steps: list[Step] = []
+        attentive = _attentive(self._context, self._heed)
         try:
             self._tell(f"brings up version {version}")
             self._journal.write(progress)
-            self._target.apply(manifest, bundle, step.attentive(self._context, self._heed))
+            self._target.apply(manifest, bundle, attentive)
             self._answers(manifest, bundle)
             self._heed()
             for share in self._shares(progress):
                 progress = replace(progress, stage="shifting", share=share)
                 self._journal.write(progress)
-                steps.append(self._step(manifest, share))
+                steps.append(
+                    step.take(
+                        self._target,
+                        manifest,
+                        share,
+                        spec=self._spec,
+                        context=attentive,
+                        tell=self._tell,
+                    )
+                )
             self._heed()
             progress = replace(progress, stage="shifting", share=1.0)
             self._journal.write(progress)
@@ -216,17 +250,6 @@ class _Rollout:
         """Those who take the candidate back."""
         if reason := self._withdrawn():
             raise RefusedError(reason)
-
-    def _step(self, manifest: Manifest, share: float) -> Step:
-        return step.take(
-            self._target,
-            manifest,
-            share,
-            spec=self._spec,
-            context=self._context,
-            tell=self._tell,
-            withdrawn=self._withdrawn,
-        )
 
     def _settle(self, progress: Progress) -> Endpoint:
         self._journal.write(replace(progress, stage="settling", share=1.0))

@@ -10,7 +10,6 @@ import dagster as dg
 
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import at_once
-from mlops_assets.deployment.at_once import Asker
 from mlops_assets.deployment.breach import metadata_of
 from mlops_assets.deployment.checks import judge
 from mlops_assets.deployment.targets.base import Target, TargetContext
@@ -46,7 +45,7 @@ def build(
     ]
     if not endpoints:
         return dg.Definitions()
-    asker = Asker[str]()
+    asker = at_once.Asker[str]()
 
     @dg.sensor(
         name=names.TRUTH_SENSOR,

@@ -1,9 +1,8 @@
 """One step of a rollout: the candidate has a share of the traffic, and is watched until it is known
 whether it does harm. Knows nothing of the steps before and after it."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from mlops_assets.deployment import judge
@@ -20,30 +19,9 @@ from mlops_assets.deployment.targets.base import (
 )
 from mlops_assets.gateways.wait import wait_until
 
-ATTENTION_S = 5.0
-"""Seconds after which somebody who takes the candidate back is heard at the latest."""
-
-Withdrawn = Callable[[], str]
-"""Why the candidate is not wanted any more; empty while it is."""
-
 
 class RefusedError(Exception):
     """The candidate is not fit, or not wanted; the message completes a sentence about it."""
-
-
-def attentive(context: TargetContext, heed: Callable[[], None]) -> TargetContext:
-    """The same for a target that waits long: meanwhile `heed` is called every few seconds, and what
-    it raises ends the waiting."""
-    heard = context.now()
-
-    def sleep(seconds: float) -> None:
-        nonlocal heard
-        context.sleep(seconds)
-        if (context.now() - heard).total_seconds() >= ATTENTION_S:
-            heard = context.now()
-            heed()
-
-    return replace(context, sleep=sleep)
 
 
 @dataclass(frozen=True)
@@ -67,18 +45,17 @@ def take(
     spec: RolloutSpec,
     context: TargetContext,
     tell: Callable[[str], None],
-    withdrawn: Withdrawn,
 ) -> Step:
     """Give the candidate the share, and return once it may have more.
 
     Raises:
-        RefusedError: it does harm, or nobody knows; or it is not wanted any more.
+        RefusedError: it does harm, or nobody knows.
         TargetError: the platform refused.
     """
     given = target.shift(manifest, share, context)
     tell(f"version {manifest['version']} has {given:.0%} of the traffic")
     watch = _Watch(target, manifest, given, spec, context, tell)
-    verdict = watch.lasting(withdrawn)
+    verdict = watch.lasting()
     tell(f"version {manifest['version']} at {given:.0%}: {verdict.reason}")
     return Step(share, given, watch.seconds, watch.candidate, watch.stable, verdict.reason)
 
@@ -100,7 +77,6 @@ class _Watch:
         self._context = context
         self._tell = tell
         self._began = context.now()
-        self._looked: datetime | None = None
         self._blind_since: datetime | None = None
         self._growth = Growth(restarts=target.tells)
         self._verdict = Verdict("unsure", "its traffic was not looked at yet")
@@ -117,24 +93,18 @@ class _Watch:
     def stable(self) -> Traffic:
         return self._growth.of(self._growth.versions - {self._version})
 
-    def lasting(self, withdrawn: Withdrawn) -> Verdict:
+    def lasting(self) -> Verdict:
         """The verdict on the whole step."""
 
         def passed() -> bool:
-            if reason := withdrawn():
-                raise RefusedError(reason)
-            if not self._due:
-                return False
             self._look()
             return self._verdict.outcome == "fine" and self.seconds >= self._spec.bake_s
 
-        # Of which every so many are an interval.
-        pause = self._spec.interval_s / math.ceil(self._spec.interval_s / ATTENTION_S)
         try:
             wait_until(
                 passed,
                 timeout=self._spec.timeout_s,
-                interval=pause,
+                interval=self._spec.interval_s,
                 clock=lambda: self._context.now().timestamp(),
                 sleep=self._context.sleep,
             )
@@ -146,15 +116,8 @@ class _Watch:
                 ) from error
         return self._verdict
 
-    @property
-    def _due(self) -> bool:
-        if self._looked is None or self.seconds >= self._spec.timeout_s:
-            return True
-        return self._since(self._looked) >= self._spec.interval_s
-
     def _look(self) -> None:
         """One that fails is repeated before it counts: it says nothing of the version."""
-        self._looked = self._context.now()
         slower_than = self._spec.slow_ms / 1000
         try:
             now = self._target.measure(self._experiment, slower_than, self._context)

@@ -114,7 +114,7 @@ def _client(
     attempts: int,
     read_timeout: float,
 ) -> Any:
-    """May be shared by threads."""
+    """May be shared by threads; the session, which is its own, may not."""
     from botocore.config import Config
     from botocore.session import get_session
 

@@ -189,10 +189,7 @@ def _faults(url: str) -> tuple[type[Exception], ...]:
     """What a store raises when it fails, whoever is to blame."""
     if not _is_s3(url):
         return (OSError,)
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-    )
+    from botocore.exceptions import BotoCoreError, ClientError
 
     return (OSError, BotoCoreError, ClientError)
 

@@ -37,9 +37,9 @@ def _registered_elsewhere(experiment: Experiment) -> dg.AssetsDefinition:
         "registry",
         names.REGISTERED_ELSEWHERE,
         kinds={"mlflow"},
-        description=f"Versions of `{experiment.model_name}` that others register in MLflow, by "
-        f"other means. The sensor `{names.REGISTRY_SENSOR}` reports each when it comes, and has it "
-        f"taken over by `{names.TRAINED_MODEL}`, evaluated and held to the gates.",
+        description=f"Versions of `{experiment.model_name}` that others register in MLflow. The "
+        f"sensor `{names.REGISTRY_SENSOR}` reports each when it comes, and has it taken over by "
+        f"`{names.TRAINED_MODEL}`, evaluated and held to the gates.",
     )
 
 

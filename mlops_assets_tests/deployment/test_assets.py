@@ -16,8 +16,8 @@ import pytest
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import assets
 from mlops_assets.deployment.journal import Journal
+from mlops_assets.deployment.rollout import ATTENTION_S
 from mlops_assets.deployment.spec import RolloutSpec
-from mlops_assets.deployment.step import ATTENTION_S
 from mlops_assets.deployment.targets.base import Target, TargetContext
 from mlops_assets.experiment.spec import kind_of
 from mlops_assets.gateways import champions

@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 
 from mlops_assets.deployment.journal import Journal
-from mlops_assets.deployment.rollout import Outcome, RolloutError, clean_up, roll_out
+from mlops_assets.deployment.rollout import (
+    ATTENTION_S,
+    Outcome,
+    RolloutError,
+    Withdrawn,
+    clean_up,
+    roll_out,
+)
 from mlops_assets.deployment.spec import RolloutSpec
-from mlops_assets.deployment.step import ATTENTION_S, Withdrawn
 from mlops_assets.deployment.targets.base import Release, TargetContext, TargetError
 from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.serving.recording import Recording

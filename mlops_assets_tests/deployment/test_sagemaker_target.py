@@ -360,6 +360,6 @@ def test_new_settings_of_the_same_version_and_new_secrets_replace_it(
     container = light.peer.endpoints[ENDPOINT].fleet.variants["v1"].container
     assert container.model["Environment"]["A_TOKEN"] == "another"
     assert light.is_served_by(1)
-    light.aws.client("sagemaker").delete_model(ModelName=light.left()["models"][0])
+    light.control.delete_model(ModelName=light.left()["models"][0])
     assert light.deploy(one, 1, **settings).changed
     assert light.is_served_by(1)

@@ -357,7 +357,7 @@ def test_a_full_disk_is_counted_and_leaves_no_half_file(tmp_path):
         for index in range(60):
             submit(recorder, 20, when=NOON + HOUR * index, seed=index)
         wait_for(lambda: recorder.pending_rows == 0 and recorder.flush_failures > 5)
-        assert not list(disk.rglob("*.tmp"))
+        wait_for(lambda: not list(disk.rglob("*.tmp")))  # one may just be tried
         store.unlink()
         recorder.close()
         assert recorder.dropped_rows == 0
