@@ -120,14 +120,14 @@ def as_plain(one: Told, now: datetime) -> dict[str, Any]:
 
 def overview(told: list[Told], now: datetime) -> str:
     """A line for each deployment."""
-    from mlops_assets.deployment.history import in_words
+    from mlops_assets.experiment.lengths import lasting
 
     head = ("since", "until", "for", "target", "version", "data", "code", "why", "decided by")
     rows = [
         (
             one.since,
             one.end_in_words(),
-            in_words(one.seconds(now)),
+            lasting(one.seconds(now)),
             one.target,
             f"{one.version} (deleted)" if registered is False else str(one.version),
             one.origin.data_digest[:DIGITS] or "?",
@@ -143,7 +143,7 @@ def overview(told: list[Told], now: datetime) -> str:
 def detail(settings: Settings, told: Told, now: datetime) -> str:
     """Everything about one deployment."""
     from mlops_assets.commands.instance import run_url
-    from mlops_assets.deployment.history import in_words
+    from mlops_assets.experiment.lengths import lasting
 
     one, origin = told.deployment, told.deployment.origin
     rows = "" if origin.training_rows is None else f", {origin.training_rows:,} rows"
@@ -151,7 +151,7 @@ def detail(settings: Settings, told: Told, now: datetime) -> str:
     if told.registered is False:
         unknown = "not written down when it was deployed, and the version is deleted"
     lines = [
-        ("live", f"{one.since} until {one.until or 'now'}, {in_words(one.seconds(now))}"),
+        ("live", f"{one.since} until {one.until or 'now'}, {lasting(one.seconds(now))}"),
         *([("stopped by", one.stopped_by)] if one.stopped_by else []),
         ("why", one.reason),
         ("decided by", one.decided),

@@ -167,7 +167,8 @@ def _render(one: Held) -> str:
 
 def _standing(found: list[Held], looked: float, now: float) -> list[str]:
     """Whether the list can be trusted."""
-    from mlops_assets.monitoring.tickets.findings import lasting, moment
+    from mlops_assets.experiment.lengths import lasting
+    from mlops_assets.monitoring.tickets.findings import moment
 
     if not looked:
         return ["No tickets: the sensor `tickets` has never looked. It does while the daemon runs."]

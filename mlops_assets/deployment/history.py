@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from mlops_assets.experiment.lengths import lasting
 from mlops_assets.gateways.registered import Origin
 from mlops_assets.vocabulary import STOPPED_BY
 
@@ -116,7 +117,7 @@ def page(deployments: list[Deployment], now: datetime) -> str:
     for one in deployments[: -SHOWN - 1 : -1]:
         origin = one.origin
         cells = (
-            str(one.version), one.since, one.end_in_words(), in_words(one.seconds(now)),
+            str(one.version), one.since, one.end_in_words(), lasting(one.seconds(now)),
             one.reason, one.decided, origin.data_digest[:12],
             "" if origin.training_rows is None else f"{origin.training_rows:,}",
             origin.code_version[:12], origin.yaml_fingerprint,
@@ -125,16 +126,6 @@ def page(deployments: list[Deployment], now: datetime) -> str:
     if len(deployments) > SHOWN:
         lines.append(f"\nand {len(deployments) - SHOWN} before: `mlops history`")
     return "\n".join(lines)
-
-
-def in_words(seconds: int) -> str:
-    """A length of time in its two largest units, for instance `3 d 4 h`."""
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
-    if days:
-        return f"{days} d {hours % 24} h"
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min" if minutes else f"{seconds} s"
 
 
 def _origin(said: Mapping[str, Any]) -> Origin:

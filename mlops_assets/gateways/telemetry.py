@@ -50,6 +50,11 @@ class Telemetry:
     by_platform: bool = False
     """Whether its platform counted, minutes late, and not its own processes."""
 
+    @property
+    def refusals(self) -> int:
+        """Requests that were refused, or failed."""
+        return sum(self.refused.values())
+
 
 def to_json(told: Iterable[Telemetry]) -> list[dict[str, Any]]:
     return [asdict(one) for one in told]

@@ -5,10 +5,11 @@ profile; beside what has arrived on the store, that tells the reasons apart.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from mlops_assets.experiment.lengths import about
 from mlops_assets.gateways.records import Arrival, ServingProfile
 from mlops_assets.gateways.telemetry import ProfileLog, Telemetry, growth
 from mlops_assets.monitoring.spec import MonitoringSpec
@@ -128,12 +129,12 @@ def _standing(
     if arrival.window is None:
         age = now - datetime.fromisoformat(profile.live_since)
         said = f"version {profile.version} went live {_ago(age)} and has profiled nothing"
-        in_time = f"{said} yet; a profile is due after {_long(allowed)}"
+        in_time = f"{said} yet; a profile is due after {about(allowed)}"
     else:
         ended = datetime.fromisoformat(arrival.window) + timedelta(seconds=spec.window_seconds)
         age = max(now - ended, timedelta(0))
         said = f"the newest window ended {_ago(age)}" if age else "the newest window is still open"
-        in_time = said = f"{said}; allowed: {_long(allowed)}"
+        in_time = said = f"{said}; allowed: {about(allowed)}"
     written = None if arrival.written is None else datetime.fromisoformat(arrival.written)
     case = _Case(told, past, ended, written, said, allowed, _remarks(profile), now)
     finding: Finding
@@ -196,13 +197,11 @@ def _of_rows(case: _Case, rows: int) -> tuple[Finding, str]:
         flushed = datetime.fromtimestamp(log.last_flush, UTC)
         if _is_elsewhere(case, flushed):
             last = "none" if case.arrived is None else f"the last {_ago(case.now - case.arrived)}"
-            return "dead log", (
-                f"dead log: its store took a profile {_ago(case.now - flushed)}, and of its files "
-                f"{last} came; {case.age}. First look: whether it writes where this is read "
-                "(`MLOPS_DATA_URL`), and what removes files there"
+            seen = (
+                f"its store took a profile {_ago(case.now - flushed)}, and of its files {last} came"
             )
-    refused = sum(told.refused.values())
-    also = f", and has refused {refused:,} requests" if refused else ""
+            return _dead_log(case, seen, "whether it writes where this is read (`MLOPS_DATA_URL`)")
+    also = f", and has refused {told.refusals:,} requests" if told.refusals else ""
     return _no_traffic(case, f"it answers, has scored {rows:,} rows since it started{also}")
 
 
@@ -224,6 +223,8 @@ def _of_platform(case: _Case, requests: int) -> tuple[Finding, str]:
         return _no_traffic(
             case, f"the {new:,} requests that its platform has counted since are our own probes"
         )
+    if refused := _refused_alone(case.told, case.past.told):
+        return _no_traffic(case, f"it has refused {refused:,} requests since, and scored none")
     if before is not None or (case.arrived is None and not case.told.counts_probes):
         return _dead_log(case, f"its platform has counted {new:,} requests since it was last asked")
     return "late window", (
@@ -233,6 +234,13 @@ def _of_platform(case: _Case, requests: int) -> tuple[Finding, str]:
     )
 
 
+def _refused_alone(told: Telemetry, before: Telemetry | None) -> int:
+    """Requests refused since then, of an endpoint that tells so and has scored nothing since."""
+    known = before or replace(told, rows=0, refused={})
+    scored = told.rows is None or growth(told.rows, known.rows)
+    return 0 if scored else growth(told.refusals, known.refusals)
+
+
 def _no_traffic(case: _Case, seen: str) -> tuple[Finding, str]:
     return "no traffic", (
         f"no traffic: {seen}, nothing of which is missing, and {case.age}{case.remarks}. First "
@@ -240,11 +248,10 @@ def _no_traffic(case: _Case, seen: str) -> tuple[Finding, str]:
     )
 
 
-def _dead_log(case: _Case, seen: str) -> tuple[Finding, str]:
-    return "dead log", (
-        f"dead log: {seen}; {case.age}{case.remarks}. First look: the log of the endpoint, which "
-        "names the store and its error"
-    )
+def _dead_log(
+    case: _Case, seen: str, look: str = "its log, which names the store and its error"
+) -> tuple[Finding, str]:
+    return "dead log", f"dead log: {seen}; {case.age}{case.remarks}. First look: {look}"
 
 
 def _is_stuck(log: ProfileLog, before: Telemetry | None, rows: int) -> bool:
@@ -289,12 +296,4 @@ def _remarks(profile: ServingProfile) -> str:
 
 
 def _ago(age: timedelta) -> str:
-    return f"{_long(max(age, timedelta(0)))} ago"
-
-
-def _long(span: timedelta) -> str:
-    seconds = span.total_seconds()
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{about(age)} ago"

@@ -88,7 +88,10 @@ def count(
             profiling.Begun(when, {}),
             workers=workers,
         )
-        counted.profile.merge(made)
+        try:
+            counted.profile.merge(made)
+        except ValueError as error:  # nothing of it: its files are of other types than those before
+            refused |= {number: str(error) for number in range(len(read)) if number not in refused}
         counted.unreadable |= {read[number]: reason for number, reason in refused.items()}
     told = {
         "mlops.built_from": "prediction log",

@@ -20,7 +20,7 @@ from mlops_assets.serving.profile import Profile
 from mlops_assets.serving.recording import STAMP
 from mlops_assets.serving.scorer import Scores
 from mlops_assets_tests.builders import SCHEMA, make_columns, make_experiment
-from mlops_assets_tests.monitoring.test_logged_profiles import columns_of
+from mlops_assets_tests.monitoring.test_logged_profiles import columns_of, of_another_type, put
 from mlops_assets_tests.peers import s3
 
 EIGHT = datetime(2026, 5, 3, 8, tzinfo=UTC)
@@ -195,3 +195,20 @@ def test_a_window_without_profile_and_log_is_counted_from_the_capture() -> None:
         folder = f"churn/profiles/3/sagemaker/{EIGHT:{STAMP}}"
         store.write_bytes(f"{folder}/late.bin", profile((columns, said(20))))
         assert rows() == [(20, 0, None)]
+
+
+def test_a_capture_of_other_types_than_the_log_is_named_and_stops_nothing() -> None:
+    experiment = make_experiment(deployment={"targets": [SAGEMAKER]})
+    with s3.running() as peer:
+        peer.create_bucket("bucket")
+        store = DataStore("s3://bucket/data", dict(peer.storage_options))
+        store.write_json(inputs_path("churn", 3), {"schema": SCHEMA.to_json(), "entity": None})
+        put(store, of_another_type(), target="aws_lambda")
+        captured = DataStore("s3://bucket/captured/mlops-churn", store.storage_options)
+        captured.write_bytes(
+            "v3/2026/05/03/08/1.jsonl", lines(event(make_columns(20, seed=1), said(20)))
+        )
+        found = collect(store, "churn", 3, find(store, experiment, 3, ["aws_lambda", "sagemaker"]))
+        assert [one.rows for one in found.windows] == [1]
+        (unreadable,) = found.unreadable
+        assert unreadable.endswith("08/1.jsonl")

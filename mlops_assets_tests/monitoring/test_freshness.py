@@ -258,6 +258,19 @@ class TestAnEndpointWhosePlatformCountsRequestsAlone:
         old = replace(live(), live_since=ago(hours=3).isoformat())
         assert finding(old, self.said(3, counts_probes=True))[0] == "late window"
 
+    def test_requests_that_were_all_refused_leave_nothing_to_profile(self):
+        before = replace(self.said(50, refused={"wrong_type": 3}), rows=40, by_platform=True)
+        now = replace(before, requests=70, refused={"wrong_type": 20, "too_many": 1})
+        found, reason = finding(OLD, now, before=[before])
+        assert found == "no traffic"
+        assert "it has refused 18 requests since, and scored none" in reason
+        scored = replace(now, rows=41)
+        assert finding(OLD, scored, before=[before])[0] == "dead log"
+        unexplained = replace(now, refused=before.refused)
+        assert finding(OLD, unexplained, before=[before])[0] == "dead log"
+        never = replace(live(), live_since=ago(hours=3).isoformat())
+        assert finding(never, replace(now, rows=0))[0] == "no traffic"
+
     def test_one_that_cannot_be_asked_is_said_to_be(self):
         found, reason = finding(OLD, lacking("unknown", "no credentials"))
         assert found == "late window"

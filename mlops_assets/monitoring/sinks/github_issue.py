@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from mlops_assets.experiment.lengths import lasting
 from mlops_assets.monitoring.sinks.base import Sink, SinkContext, SinkDownError, Variable
 from mlops_assets.monitoring.sinks.http import Answer, post
-from mlops_assets.monitoring.tickets.findings import Notice, lasting
+from mlops_assets.monitoring.tickets.findings import Notice
 
 LABEL = "mlops-ticket"
 PAGE, MOST_PAGES = 100, 5

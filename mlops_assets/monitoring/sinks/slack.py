@@ -3,9 +3,10 @@ ends between Slack's answer and our note of it."""
 
 from typing import Any, Literal
 
+from mlops_assets.experiment.lengths import lasting
 from mlops_assets.monitoring.sinks.base import Sink, SinkContext, Variable
 from mlops_assets.monitoring.sinks.http import post
-from mlops_assets.monitoring.tickets.findings import Notice, lasting
+from mlops_assets.monitoring.tickets.findings import Notice
 
 SIGNS = {"critical": ":rotating_light:", "error": ":red_circle:", "warning": ":warning:",
          "info": ":information_source:"}  # fmt: skip

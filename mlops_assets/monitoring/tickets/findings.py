@@ -99,14 +99,3 @@ class Notice:
     def title(self) -> str:
         """In one line; the same for as long as the ticket exists."""
         return f"[{self.ticket}] {self.experiment}: {self.cause}"
-
-
-def lasting(seconds: int) -> str:
-    """`2 d 3 h`, `4 h 10 min`, `50 s`."""
-    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
-    parts = []
-    for unit, size in units:
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
