@@ -19,7 +19,8 @@ from mlops_assets_tests.peers import postgres
 DEPLOY = Path(__file__).parent.parent / "deploy"
 PACKAGE = DEPLOY.parent / "mlops_assets"
 BASE = DEPLOY / "k8s" / "base"
-EKS_VERSION = "1.32"
+EKS_VERSIONS = ("1.32", "1.35")
+"""The oldest that EKS takes in, and a current one."""
 LOOKS = {"cloudwatch:DescribeAlarms", "ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
 """Actions that AWS lets nobody restrict to a resource; a statement on all resources holds one."""
 
@@ -59,7 +60,8 @@ def test_a_current_cluster_takes_every_object(objects) -> None:
 
     assert len(objects) > 20
     for found in objects:
-        kubernetes_validate.validate(found, EKS_VERSION, strict=True)
+        for version in EKS_VERSIONS:
+            kubernetes_validate.validate(found, version, strict=True)
 
 
 def test_pods_may_do_nothing_they_do_not_need(objects) -> None:

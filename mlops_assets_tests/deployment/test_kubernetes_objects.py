@@ -27,7 +27,7 @@ HEAD = """\
 # The objects of one version of an endpoint, as the target `kubernetes` makes them: the same code
 # wrote this file. To try it by hand, put your image and bundle in, and apply it.
 """
-VERSIONS = ("1.28", "1.32")
+VERSIONS = ("1.28", "1.35")
 RELEASE = Release(
     "churn_risk",
     7,

@@ -30,7 +30,7 @@ from mlops_assets_tests.peers import sagemaker_stand_in
 pytestmark = pytest.mark.peer
 
 QUICK = RolloutSpec(
-    steps=(20.0,), bake_s=2, timeout_s=60, interval_s=10, min_requests=150, slow_ms=5000
+    steps=(20.0,), bake_s=2, timeout_s=180, interval_s=2, min_requests=60, slow_ms=5000
 )
 NOTHING: dict[str, list[str]] = {"endpoints": [], "configs": [], "models": []}
 LEAST = {"kind": "sagemaker", "role": "arn:aws:iam::123456789012:role/a", "image": "b"}

@@ -113,7 +113,7 @@ def test_no_connection_is_lost_when_servers_replace_each_other_again_and_again(l
     serving = [Server(listener) for _ in range(crew)]
     everyone = [server.process.pid for server in serving]
     with callers(listener, kept=3, new=3) as (answered, failed, refused):
-        for _ in range(int(os.environ.get("SWAPS", "5"))):
+        for _ in range(int(os.environ.get("SWAPS", "3"))):
             old, serving = serving, [Server(listener) for _ in range(crew)]
             everyone += [server.process.pid for server in serving]
             for server in old:
