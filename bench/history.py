@@ -49,7 +49,7 @@ TABLES = {
     "runs.db": {"runs": "run_id", "run_tags": "run_id"},
 }
 ALL = "page: every asset"
-"""Which costs what its 1,700 assets do, whatever their history: it is shown, and not judged."""
+"""Which costs what its assets do, whatever their history: it is shown, and not judged."""
 ASSETS = """assetKey { path } assetMaterializations(limit: 1) { timestamp runId }
     assetChecksOrError { ... on AssetChecks { checks { name
       executionForLatestMaterialization { status timestamp } } } }"""
