@@ -92,6 +92,14 @@ def test_no_role_names_everything(objects) -> None:
             assert "secrets" not in rule["resources"]
 
 
+def test_pods_of_runs_and_steps_can_start_the_platforms_image() -> None:
+    """Dagster gives them arguments alone, of which the first is the program."""
+    recipe = (DEPLOY / "docker" / "platform.Dockerfile").read_text(encoding="utf-8")
+    assert "ENTRYPOINT" not in recipe
+    instance = yaml.safe_load((BASE / "config" / "dagster.yaml").read_text(encoding="utf-8"))
+    assert "command" not in instance["run_launcher"]["config"]["run_k8s_config"]["container_config"]
+
+
 def test_what_pods_refer_to_is_there(objects) -> None:
     there = {(found["kind"], found["metadata"]["name"]) for found in objects}
     there |= {("Secret", "mlops-secrets")}

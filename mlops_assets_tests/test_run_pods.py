@@ -1,7 +1,8 @@
 """An experiment trained in pods: a run by the launcher for Kubernetes, its steps by its executor.
 
 The instance is the one of `deploy/k8s`, changed only where this machine differs from a cluster in
-production: pods use the machine's network and its Python, by mounts, for there is no registry.
+production: pods use the machine's network and its Python, by mounts, for there is no registry. With
+the name of an image in PLATFORM_IMAGE, that `make platform-image` built, its own Python is used.
 """
 
 import os
@@ -25,7 +26,12 @@ pytestmark = [pytest.mark.cluster, pytest.mark.peer]
 
 ROOT = Path(__file__).parent.parent
 INSTANCE = ROOT / "deploy" / "k8s" / "base" / "config" / "dagster.yaml"
-FOLDERS = sorted({str(Path(folder).resolve()) for folder in (ROOT, sys.prefix, sys.base_prefix)})
+IMAGE = os.environ.get("PLATFORM_IMAGE", "")
+FOLDERS = (
+    []
+    if IMAGE
+    else sorted({str(Path(folder).resolve()) for folder in (ROOT, sys.prefix, sys.base_prefix)})
+)
 PATIENCE = 420
 
 
@@ -77,7 +83,7 @@ def test_a_run_and_its_steps_are_pods_and_end_with_a_registered_version(
     if node.importer[0] == "kind":
         pytest.skip("pods of kind do not see the files of this machine")
     folder = tmp_path_factory.mktemp("pods")
-    node.load(containers.save(BASE, folder / "base.tar"))
+    node.load(containers.save(IMAGE or BASE, folder / "image.tar"))
     with s3.running() as store, node.namespace("runs") as namespace:
         store.create_bucket("pods")
         for name in ("dagster", "mlflow", "optuna"):
@@ -88,7 +94,7 @@ def test_a_run_and_its_steps_are_pods_and_end_with_a_registered_version(
             "MLOPS_HOME": "/tmp/mlops",
             "MLOPS_EXECUTOR": "kubernetes",
             "MLOPS_NAMESPACE": namespace,
-            "MLOPS_PLATFORM_IMAGE": f"docker.io/library/{BASE}",
+            "MLOPS_PLATFORM_IMAGE": IMAGE or f"docker.io/library/{BASE}",
             "MLOPS_IMAGE_PULL_POLICY": "Never",
             "MLOPS_DATA_URL": "s3://pods/data",
             "MLOPS_S3_ENDPOINT_URL": store.endpoint,
@@ -107,7 +113,11 @@ def test_a_run_and_its_steps_are_pods_and_end_with_a_registered_version(
             "AWS_ACCESS_KEY_ID": s3.KEY,
             "AWS_SECRET_ACCESS_KEY": s3.SECRET,
         }
-        own = {"PYTHONPATH": str(ROOT), "PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin"}
+        mounted = {
+            "PYTHONPATH": str(ROOT),
+            "PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin",
+        }
+        own = {} if IMAGE else mounted
         content = yaml.safe_dump(instance(node, namespace, postgresql.port, folder))
         (folder / "home").mkdir()
         (folder / "home" / "dagster.yaml").write_text(content)

@@ -36,5 +36,5 @@ ENV PATH=/opt/mlops/bin:$PATH \
 RUN ln -s ../dagster.yaml /project/.dagster/dagster.yaml
 WORKDIR /project
 USER 10001:10001
-ENTRYPOINT ["mlops"]
-CMD ["--help"]
+# No entry point: Dagster gives the pods of runs and steps their arguments alone, `dagster` the first.
+CMD ["mlops", "--help"]
