@@ -50,14 +50,17 @@ def daemon(project: Project) -> Iterator[None]:
 
 
 @contextmanager
-def mlflow_server(project: Project) -> Iterator[str]:
-    """An MLflow server over the project's own store, which can send webhooks here; its URL."""
+def mlflow_server(project: Project, *, keeps_artifacts: bool = False) -> Iterator[str]:
+    """An MLflow server over the project's own store, which can send webhooks here; its URL.
+
+    With `keeps_artifacts` nobody else reaches those, as in `deploy/k8s`.
+    """
     port = free_port()
     settings = project.settings
+    place = "--artifacts-destination" if keeps_artifacts else "--default-artifact-root"
     command = (
         "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", settings.tracking_uri,
-        "--default-artifact-root", settings.artifacts_url,
+        "--backend-store-uri", settings.tracking_uri, place, settings.artifacts_url,
     )  # fmt: skip
     key = {"MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": Fernet.generate_key().decode()}
     with _running(project, command, {**SENDING, **key}):

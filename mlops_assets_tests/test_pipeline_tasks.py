@@ -1,6 +1,8 @@
 """Regression and several classes, on real data that comes with scikit-learn; and Telco, as a new
 user would run it."""
 
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -13,6 +15,7 @@ from mlops_assets.modeling.folds import LABEL, SPLIT, TEST
 from mlops_assets.modeling.scoring import records
 from mlops_assets.serving.schema import InputSchema
 from mlops_assets_tests.commands.project import Project
+from mlops_assets_tests.programs import mlflow_server
 
 pytestmark = pytest.mark.pipeline
 
@@ -39,7 +42,7 @@ deployment:
 
 
 @pytest.mark.parametrize(
-    ("task", "dataset", "estimator", "space", "metric", "at_least"),
+    ("task", "dataset", "estimator", "space", "metric", "at_least", "server"),
     [
         (
             "regression",
@@ -48,6 +51,7 @@ deployment:
             "{alpha: {type: float, low: 0.001, high: 100, log: true}}",
             "r2",
             0.3,
+            True,
         ),
         (
             "multiclass_classification",
@@ -56,19 +60,25 @@ deployment:
             "{n_estimators: {type: int, low: 20, high: 30}}",
             "accuracy",
             0.85,
+            False,
         ),
     ],
 )
 def test_every_task_runs_through(
-    tmp_path, mlflow_template, task, dataset, estimator, space, metric, at_least
+    tmp_path, mlflow_template, task, dataset, estimator, space, metric, at_least, server
 ):
+    """One of them on an MLflow server that alone reaches the artifacts, as in `deploy/k8s`."""
     project = Project(tmp_path).with_tables(mlflow_template)
     project.write(
         EXPERIMENT.format(
             name=dataset, task=task, dataset=dataset, estimator=estimator, space=space
         )
     )
-    try:
+    with ExitStack() as closing:
+        if server:
+            url = closing.enter_context(mlflow_server(project, keeps_artifacts=True))
+            project = replace(project, variables=(("MLFLOW_TRACKING_URI", url),))
+        closing.callback(project.retire)
         outcome = project.json("run", dataset)
         assert outcome["records"]["evaluation"]["metrics"][metric]["value"] >= at_least
         assert {c["name"]: c["passed"] for c in outcome["checks"]}["answers_probe"]
@@ -83,8 +93,6 @@ def test_every_task_runs_through(
             right = sum(a == b for a, b in zip(truth, answer["predictions"], strict=True))
             expected = outcome["records"]["evaluation"]["metrics"]["accuracy"]["value"]
             assert right / len(test) == pytest.approx(expected, abs=1e-9)
-    finally:
-        project.retire()
 
 
 @pytest.mark.skipif(not TELCO.exists(), reason="../shared/data/telco-churn.csv is not there")

@@ -184,9 +184,13 @@ class ModelRegistry(RunLog, Marks):
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        # MLflow's server takes the URI of a logged model only with the model's id beside it.
+        logged = source.removeprefix("models:/") if source.startswith("models:/m-") else None
         # A local store looks the logged model up in the store of the process, not in its own.
         with self._global():
-            version = self.client.create_model_version(name, source, run_id, tags=dict(tags))
+            version = self.client.create_model_version(
+                name, source, run_id, tags=dict(tags), model_id=logged
+            )
         return int(version.version)
 
     def version_of_run(self, name: str, run_id: str) -> RegistryVersion | None:
