@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mlops_assets.deployment import releases
 from mlops_assets.deployment.targets.base import Release, TargetContext
 from mlops_assets.deployment.targets.kubernetes import Kubernetes
@@ -21,6 +23,8 @@ from mlops_assets_tests.peers import s3 as s3_peer
 from mlops_assets_tests.peers.kubernetes import Cluster
 
 SECRET = "store"
+ACCESS = Path(__file__).parents[2] / "deploy" / "k8s" / "base" / "access.yaml"
+ACCOUNT = "mlops-runs"
 
 
 @contextmanager
@@ -53,6 +57,8 @@ class Place(Deployer):
     """One namespace, and whoever deploys there."""
 
     cluster: Cluster
+    kubeconfig: Path
+    """Of whoever deploys."""
     namespace: str
     store: s3_peer.S3 | None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -62,7 +68,7 @@ class Place(Deployer):
         return TargetContext(
             state=self.root / "state",
             environment={"A_TOKEN": TargetContract.SECRET},
-            variables={"KUBECONFIG": str(self.cluster.kubeconfig)},
+            variables={"KUBECONFIG": str(self.kubeconfig)},
             now=lambda: datetime.now(UTC),
             sleep=time.sleep,
         )
@@ -118,4 +124,22 @@ def place(cluster: Cluster, root: Path, store: s3_peer.S3 | None, image: str) ->
                     "AWS_DEFAULT_REGION": s3_peer.REGION,
                 },
             }
-        yield Place(root=root, cluster=cluster, namespace=namespace, store=store, settings=settings)
+        yield Place(
+            root=root,
+            cluster=cluster,
+            kubeconfig=_run(cluster, namespace, root),
+            namespace=namespace,
+            store=store,
+            settings=settings,
+        )
+
+
+def _run(cluster: Cluster, namespace: str, folder: Path) -> Path:
+    """Who may in the namespace what runs may there, and nothing else; a kubeconfig."""
+    granted = [
+        {**one, "metadata": {**one["metadata"], "namespace": namespace}}
+        for one in yaml.safe_load_all(ACCESS.read_text(encoding="utf-8"))
+        if one["metadata"]["name"] in (ACCOUNT, "mlops-deploy")
+    ]
+    cluster.apply(*granted)
+    return cluster.kubeconfig_of(ACCOUNT, namespace, folder / "kubeconfig")

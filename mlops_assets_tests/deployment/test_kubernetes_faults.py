@@ -269,9 +269,9 @@ def test_what_the_cluster_refuses_is_said_in_its_words(stage: Stage) -> None:
             stage.go(2, **settings)
         stage.assert_alone(1)
         assert stage.pods().keys() == before
-    nowhere = {"namespace": "nowhere"}
-    with pytest.raises(RolloutError, match='namespaces "nowhere" not found'):
-        stage.deploy(stage.line.builts[2], 2, **nowhere)
+    elsewhere = {"namespace": "elsewhere"}
+    with pytest.raises(TargetError, match=r'"\S+:mlops-runs" cannot get .* namespace "elsewhere"'):
+        stage.deploy(stage.line.builts[2], 2, **elsewhere)
 
 
 def test_a_cluster_that_is_not_there_is_named(stage: Stage, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_a_deployment_that_is_killed_is_finished_by_the_next(site, one, two) -> 
 
 def _killed_after(words: str, site: Place, built: Built, golden: Built) -> None:
     """A process that deploys version 2, expects these answers, and dies when it says so."""
-    given = [words, site.cluster.kubeconfig, site.namespace, site.root, site.store.endpoint]
+    given = [words, site.kubeconfig, site.namespace, site.root, site.store.endpoint]
     given += [json.dumps(site.settings), built.folder, built.digest, golden.folder]
     ended = subprocess.run([sys.executable, "-c", DEPLOYER, *map(str, given)], timeout=240)
     assert ended.returncode == -signal.SIGKILL, "it ended before"
@@ -165,10 +165,10 @@ class Told(list):
             os.kill(os.getpid(), signal.SIGKILL)
 
 last, kubeconfig, namespace, root, store, settings, folder, digest, golden = sys.argv[1:]
-cluster = Cluster(Path(kubeconfig), "", ())
 place = Place(
     root=Path(root),
-    cluster=cluster,
+    cluster=Cluster(Path(kubeconfig), "", ()),
+    kubeconfig=Path(kubeconfig),
     namespace=namespace,
     store=S3(store),
     settings=json.loads(settings),

@@ -89,6 +89,19 @@ class Cluster:
             assert time.monotonic() < end, f"{namespace} gets no service account"
             time.sleep(0.05)
 
+    def kubeconfig_of(self, account: str, namespace: str, file: Path) -> Path:
+        """Written to `file`: that of a service account, for an hour."""
+        asked = client.AuthenticationV1TokenRequest(
+            spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=3600)
+        )
+        core = client.CoreV1Api(self.api)
+        given = core.create_namespaced_service_account_token(account, namespace, asked)
+        content = yaml.safe_load(self.kubeconfig.read_text())
+        for user in content["users"]:
+            user["user"] = {"token": given.status.token}
+        file.write_text(yaml.safe_dump(content))
+        return file
+
     @contextmanager
     def forwarded(self, what: str, port: int, *, namespace: str) -> Iterator[str]:
         """The URL under which a pod (`pod/name`) or a service's first pod answers here."""
