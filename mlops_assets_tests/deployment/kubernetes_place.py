@@ -127,15 +127,15 @@ def place(cluster: Cluster, root: Path, store: s3_peer.S3 | None, image: str) ->
         yield Place(
             root=root,
             cluster=cluster,
-            kubeconfig=_run(cluster, namespace, root),
+            kubeconfig=_as_runs(cluster, namespace, root),
             namespace=namespace,
             store=store,
             settings=settings,
         )
 
 
-def _run(cluster: Cluster, namespace: str, folder: Path) -> Path:
-    """Who may in the namespace what runs may there, and nothing else; a kubeconfig."""
+def _as_runs(cluster: Cluster, namespace: str, folder: Path) -> Path:
+    """The kubeconfig of whoever may do in the namespace what runs may, and nothing else."""
     granted = [
         {**one, "metadata": {**one["metadata"], "namespace": namespace}}
         for one in yaml.safe_load_all(ACCESS.read_text(encoding="utf-8"))
