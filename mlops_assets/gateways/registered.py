@@ -16,6 +16,13 @@ HELD_OUT = "mlops.test_"
 IMPORTANCES = "importances.json"
 """The artifact of such a run with the importance of each column."""
 
+MODEL_CARD = "model_card.md"
+"""The artifact for people: what was measured, and what was decided about it last."""
+
+MEASURED = "measured.md"
+"""The first part of that card, written once, so that each decision can write the card anew without
+reading what another one is writing."""
+
 _NUMBER = r"(-?\d[\d.]*(?:e[+-]?\d+)?)"
 _INTERVAL = re.compile(rf"{_NUMBER} \[{_NUMBER}, {_NUMBER}\]")
 

@@ -1,9 +1,8 @@
-"""The decision about a version as people read it: `decision.md`, beside the model card and
-`decision.json` in the MLflow run that evaluated it.
+"""The decision about a version as people read it: the last section of the model card, and
+`decision.md` with the texts that the YAML had then, in the MLflow run that evaluated it.
 
-A file of its own, because the card is what was measured, written once by the evaluation, while
-decisions follow each other, by several programs: each writes the whole file anew, from what stands
-on the version, so that none has to read what another one is writing.
+Decisions follow each other, by several programs: each writes both files anew, from what stands on
+the version and from what was measured, so that none has to read what another one is writing.
 """
 
 import json
@@ -15,7 +14,12 @@ from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways import versions as past
 from mlops_assets.gateways.decisions import AUTHOR, COMPARED_WITH, OVERRIDDEN, Decision
 from mlops_assets.gateways.model_registry import ModelRegistry, RegistryError
-from mlops_assets.gateways.registered import EVALUATED_IN, RegistryVersion
+from mlops_assets.gateways.registered import (
+    EVALUATED_IN,
+    MEASURED,
+    MODEL_CARD,
+    RegistryVersion,
+)
 from mlops_assets.registry.promotion import Finding, Judged, findings_of, findings_table
 
 FILE = "decision.md"
@@ -25,22 +29,18 @@ ADOPTED = ("mlops.bundle_uri", "mlops.bundle_digest", "mlops.data_digest")
 
 
 def render(
-    experiment: Experiment,
     decision: Decision,
     tags: Mapping[str, str],
     findings: tuple[Finding, ...],
     *,
-    subject: str,
     dagster_url: str,
 ) -> str:
-    """The decision as Markdown. Pure.
+    """The decision as Markdown, without a heading. Pure.
 
     Args:
-        experiment: whose model it is.
-        decision: about it.
+        decision: about a version, or about a model that got none.
         tags: of the version.
         findings: of the gates.
-        subject: what was decided about, in words.
         dagster_url: where people open Dagster.
     """
     run = decision.run_id
@@ -54,11 +54,8 @@ def render(
         "Gone over by force": tags.get(OVERRIDDEN, ""),
         "Dagster run": f"[{run}]({run_url(dagster_url, run)})" if run else "",
     }
-    lines = [f"- {name}: {said}" for name, said in facts.items() if said]
-    sections = [f"# Decision about {subject}", "\n".join(lines)]
-    if findings:
-        sections.append(f"## What the gates found\n\n{findings_table(findings)}")
-    return "\n\n".join([*sections, experiment.registry.card.markdown()]).strip() + "\n"
+    said = "\n".join(f"- {name}: {value}" for name, value in facts.items() if value)
+    return f"{said}\n\n## What the gates found\n\n{findings_table(findings)}" if findings else said
 
 
 def run_url(dagster_url: str, run_id: str) -> str:
@@ -90,15 +87,8 @@ def write_refused(
         tags = {EVALUATED_IN: run_id, **kept, **decision.tags()}
         registry.tag_version(experiment.model_name, int(number), tags)
     findings = [f for verdict in judged.verdicts.values() for f in verdict.findings]
-    text = render(
-        experiment,
-        decision,
-        {},
-        tuple(findings),
-        subject=f"the model of run {run_id}",
-        dagster_url=dagster_url,
-    )
-    _log(registry, run_id, text, decision)
+    said = render(decision, {}, tuple(findings), dagster_url=dagster_url)
+    _log(registry, experiment, run_id, decision, said, subject=f"the model of run {run_id}")
 
 
 def write(
@@ -113,20 +103,27 @@ def write(
     decision = Decision.of(version.tags)
     if not run_id or decision is None:
         return
-    text = render(
-        experiment,
-        decision,
-        version.tags,
-        _findings(registry, run_id),
-        subject=f"{version.name} version {version.version}",
-        dagster_url=dagster_url,
-    )
-    _log(registry, run_id, text, decision)
+    findings = _findings(registry, run_id)
+    said = render(decision, version.tags, findings, dagster_url=dagster_url)
+    subject = f"{version.name} version {version.version}"
+    _log(registry, experiment, run_id, decision, said, subject=subject)
 
 
-def _log(registry: ModelRegistry, run_id: str, text: str, decision: Decision) -> None:
+def _log(
+    registry: ModelRegistry,
+    experiment: Experiment,
+    run_id: str,
+    decision: Decision,
+    said: str,
+    *,
+    subject: str,
+) -> None:
+    """Both files, then the tags of the run. Runs of an older program have no card to go on from."""
+    sections = [f"# Decision about {subject}", said, experiment.registry.card.markdown()]
     try:
-        registry.log_text(run_id, text, FILE)
+        registry.log_text(run_id, "\n\n".join(sections).strip() + "\n", FILE)
+        if measured := registry.read_text(run_id, MEASURED):
+            registry.log_text(run_id, f"{measured.rstrip()}\n\n## Decision\n\n{said}\n", MODEL_CARD)
         registry.log(run_id, tags=decision.tags())
     except Exception as error:  # whatever the store of artifacts raises
         raise RegistryError(f"{FILE} cannot be written to the run {run_id}: {error}") from error

@@ -19,7 +19,7 @@ from mlops_assets.gateways.records import (
     TrainingSet,
     TunedHyperparameters,
 )
-from mlops_assets.gateways.registered import IMPORTANCES
+from mlops_assets.gateways.registered import IMPORTANCES, MEASURED, MODEL_CARD
 from mlops_assets.modeling.figures import as_markdown
 from mlops_assets.modeling.folds import SPLIT, TEST, TRAIN, held_out_rows
 from mlops_assets.modeling.metrics import estimate, stratified
@@ -250,7 +250,8 @@ def _evaluation(experiment: Experiment) -> dg.AssetsDefinition:
             )
             figures = plots.evaluation_figures(task, outcome, training_set.classes, importances)
             model_registry.log_estimates(run_id, "test", metrics)
-            model_registry.log_text(run_id, text, "model_card.md")
+            for name in (MEASURED, MODEL_CARD):
+                model_registry.log_text(run_id, text, name)
             by_column = {each["column"]: each["importance"] for each in importances}
             model_registry.log_text(run_id, json.dumps(by_column, indent=2), IMPORTANCES)
             for name, figure in figures.items():

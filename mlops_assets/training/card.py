@@ -51,7 +51,6 @@ def _facts(
             f"- Rows: {training_set.train_rows:,} training, {training_set.test_rows:,} held out",
             f"- MLflow run: `{model.run_id}`; bundle `{model.bundle_digest[:12]}`; "
             f"code `{code_version}`",
-            "- What was decided about it: `decision.md`, beside this file",
         ]
     )
 

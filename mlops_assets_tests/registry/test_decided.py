@@ -14,8 +14,9 @@ from mlops_assets.gateways.data_store import DataStore
 from mlops_assets.gateways.decisions import AUTHOR, COMPARED_WITH, FROZEN_UNTIL, THE_GATES, Decision
 from mlops_assets.gateways.model_registry import CHAMPION, ModelRegistry
 from mlops_assets.gateways.records import Evaluation, TrainedModel
+from mlops_assets.gateways.registered import MEASURED, MODEL_CARD
 from mlops_assets.gateways.versions import run_record
-from mlops_assets.registry import assets, checks
+from mlops_assets.registry import assets, checks, record
 from mlops_assets.resources import RecordIOManager
 from mlops_assets_tests.registry.deciding import experiment
 from mlops_assets_tests.registry.evaluations import compared, evaluated
@@ -24,6 +25,7 @@ ALWAYS = [
     {"start": "Mon 00:00", "end": "Sun 23:59", "reason": "all week"},
     {"start": "Sun 23:00", "end": "Mon 01:00", "reason": "and the rest of it"},
 ]
+CARD = "# churn\n\nWhat was measured.\n"
 GATES = dg.AssetSelection.checks(
     *(dg.AssetCheckKey(names.asset_key("churn", names.EVALUATION), name) for name in checks.GATES)
 )
@@ -45,6 +47,7 @@ class Site:
         bundle = {"mlops.bundle_uri": f"runs:/{self.run_id}/bundle", "mlops.bundle_digest": "d"}
         tags = bundle if adopts is None else {**bundle, "mlops.adopts": str(adopts)}
         self.registry.log(self.run_id, tags=tags)
+        self.registry.log_text(self.run_id, CARD, MEASURED)
         trained = TrainedModel(
             run_id=self.run_id,
             model_uri=f"runs:/{self.run_id}/model",
@@ -131,6 +134,9 @@ def test_what_passes_is_champion_and_its_page_and_file_tell_who_when_and_why(sit
     assert row in page["findings"]
     assert row in site.text("decision.md")
     assert f"[{result.run_id}](http://dagster/runs/{result.run_id})" in site.text("decision.md")
+    card = site.text(MODEL_CARD)
+    assert card.startswith(f"{CARD}\n## Decision\n\n- Outcome: **promoted**\n")
+    assert row in card
 
 
 @pytest.mark.parametrize(
@@ -171,6 +177,21 @@ def test_to_repeat_a_run_takes_nothing_back_that_people_decided(site: Site) -> N
     assert metadata(again)["decided_by"] == "ann"
 
 
+def test_the_card_says_what_was_decided_last(site: Site) -> None:
+    chosen = experiment()
+    site.trained(chosen)
+    site.decide(chosen)
+    by_ann = Decision("refused", "rejected: unfair", "ann", "2026-12-20T09:00:00+00:00", "")
+    site.registry.tag_version("churn", 1, by_ann.tags())
+    version = site.registry.version("churn", 1)
+    for _ in range(2):
+        record.write(site.registry, chosen, version, dagster_url="http://dagster")
+        card = site.text(MODEL_CARD)
+        assert card.startswith(f"{CARD}\n## Decision\n\n- Outcome: **refused**\n")
+        assert "- Decided by: ann\n" in card
+        assert "promoted" not in card
+
+
 def test_a_refused_model_leaves_its_record_in_its_run(site: Site) -> None:
     chosen = experiment()
     site.trained(chosen, gap=0.0)
@@ -182,6 +203,7 @@ def test_a_refused_model_leaves_its_record_in_its_run(site: Site) -> None:
     assert f"# Decision about the model of run {site.run_id}" in said
     assert "- Outcome: **refused**\n- Why: beats_champion: roc_auc is no better than" in said
     assert "+0.0000 (-0.0100 to +0.0100)" in said
+    assert site.text(MODEL_CARD).startswith(f"{CARD}\n## Decision\n\n- Outcome: **refused**\n")
     run = run_record(site.registry, site.run_id)
     assert run is not None
     decision = Decision.of(run.tags)
