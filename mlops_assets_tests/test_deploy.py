@@ -20,7 +20,7 @@ DEPLOY = Path(__file__).parent.parent / "deploy"
 PACKAGE = DEPLOY.parent / "mlops_assets"
 BASE = DEPLOY / "k8s" / "base"
 EKS_VERSIONS = ("1.32", "1.35")
-"""The oldest that EKS takes in, and a current one."""
+"""An older one and a current one."""
 LOOKS = {"cloudwatch:DescribeAlarms", "ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
 """Actions that AWS lets nobody restrict to a resource; a statement on all resources holds one."""
 

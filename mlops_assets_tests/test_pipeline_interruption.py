@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,18 @@ def workers(parent: int) -> list[int]:
     return found
 
 
+@contextmanager
+def held(pids: list[int]) -> Iterator[None]:
+    """These processes stand still."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
 def test_interrupted_runs_go_on_where_they_were(tmp_path, mlflow_template):
     project = Project(tmp_path).with_tables(mlflow_template)
     project.write(SLOW)
@@ -73,15 +87,11 @@ def test_interrupted_runs_go_on_where_they_were(tmp_path, mlflow_template):
     assert workers(process.pid) == []
 
     process = begun(project)
-    searching = workers(process.pid)
-    for worker in searching:  # so that it cannot end meanwhile
-        os.kill(worker, signal.SIGSTOP)
-    said = project.mlops("run", "churn", code=1)
-    assert f"churn is being run by process {process.pid} already" in said
-    assert process.poll() is None
-    os.kill(process.pid, signal.SIGKILL)
-    for worker in searching:
-        os.kill(worker, signal.SIGCONT)
+    with held(workers(process.pid)):  # so that it cannot end meanwhile
+        said = project.mlops("run", "churn", code=1)
+        assert f"churn is being run by process {process.pid} already" in said
+        assert process.poll() is None
+        os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     gone = lambda: not workers(process.pid)  # noqa: E731
     wait_until(gone, timeout=20, interval=0.2, clock=time.monotonic, sleep=time.sleep)

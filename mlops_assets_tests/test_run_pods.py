@@ -27,11 +27,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.peer]
 ROOT = Path(__file__).parent.parent
 INSTANCE = ROOT / "deploy" / "k8s" / "base" / "config" / "dagster.yaml"
 IMAGE = os.environ.get("PLATFORM_IMAGE", "")
-FOLDERS = (
-    []
-    if IMAGE
-    else sorted({str(Path(folder).resolve()) for folder in (ROOT, sys.prefix, sys.base_prefix)})
-)
+MOUNTED = () if IMAGE else (ROOT, sys.prefix, sys.base_prefix)
+FOLDERS = sorted({str(Path(folder).resolve()) for folder in MOUNTED})
 PATIENCE = 420
 
 
@@ -113,11 +110,8 @@ def test_a_run_and_its_steps_are_pods_and_end_with_a_registered_version(
             "AWS_ACCESS_KEY_ID": s3.KEY,
             "AWS_SECRET_ACCESS_KEY": s3.SECRET,
         }
-        mounted = {
-            "PYTHONPATH": str(ROOT),
-            "PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin",
-        }
-        own = {} if IMAGE else mounted
+        path = f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin"
+        own = {} if IMAGE else {"PYTHONPATH": str(ROOT), "PATH": path}
         content = yaml.safe_dump(instance(node, namespace, postgresql.port, folder))
         (folder / "home").mkdir()
         (folder / "home" / "dagster.yaml").write_text(content)

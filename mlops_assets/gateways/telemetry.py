@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from mlops_assets.gateways import record_json
@@ -54,6 +54,12 @@ class Telemetry:
     def refusals(self) -> int:
         """Requests that were refused, or failed."""
         return sum(self.refused.values())
+
+    def refused_alone(self, before: "Telemetry | None") -> int:
+        """Requests refused since then, of an endpoint that tells its rows and scored none since."""
+        known = before or replace(self, rows=0, refused={})
+        scored = self.rows is None or growth(self.rows, known.rows)
+        return 0 if scored else growth(self.refusals, known.refusals)
 
 
 def to_json(told: Iterable[Telemetry]) -> list[dict[str, Any]]:

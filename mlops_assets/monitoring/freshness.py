@@ -5,7 +5,7 @@ profile; beside what has arrived on the store, that tells the reasons apart.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -197,10 +197,12 @@ def _of_rows(case: _Case, rows: int) -> tuple[Finding, str]:
         flushed = datetime.fromtimestamp(log.last_flush, UTC)
         if _is_elsewhere(case, flushed):
             last = "none" if case.arrived is None else f"the last {_ago(case.now - case.arrived)}"
-            seen = (
-                f"its store took a profile {_ago(case.now - flushed)}, and of its files {last} came"
+            return _dead_log(
+                case,
+                f"its store took a profile {_ago(case.now - flushed)}, of its files {last} came",
+                "whether it writes where this is read (`MLOPS_DATA_URL`), and what removes files "
+                "there",
             )
-            return _dead_log(case, seen, "whether it writes where this is read (`MLOPS_DATA_URL`)")
     also = f", and has refused {told.refusals:,} requests" if told.refusals else ""
     return _no_traffic(case, f"it answers, has scored {rows:,} rows since it started{also}")
 
@@ -223,8 +225,10 @@ def _of_platform(case: _Case, requests: int) -> tuple[Finding, str]:
         return _no_traffic(
             case, f"the {new:,} requests that its platform has counted since are our own probes"
         )
-    if refused := _refused_alone(case.told, case.past.told):
-        return _no_traffic(case, f"it has refused {refused:,} requests since, and scored none")
+    if refused := case.told.refused_alone(case.past.told):
+        return _no_traffic(
+            case, f"it has refused {refused:,} requests and scored no row since it was last asked"
+        )
     if before is not None or (case.arrived is None and not case.told.counts_probes):
         return _dead_log(case, f"its platform has counted {new:,} requests since it was last asked")
     return "late window", (
@@ -232,13 +236,6 @@ def _of_platform(case: _Case, requests: int) -> tuple[Finding, str]:
         f"next look will tell whether any is new{case.remarks}. First look: the platform's own "
         "page of the endpoint"
     )
-
-
-def _refused_alone(told: Telemetry, before: Telemetry | None) -> int:
-    """Requests refused since then, of an endpoint that tells so and has scored nothing since."""
-    known = before or replace(told, rows=0, refused={})
-    scored = told.rows is None or growth(told.rows, known.rows)
-    return 0 if scored else growth(told.refusals, known.refusals)
 
 
 def _no_traffic(case: _Case, seen: str) -> tuple[Finding, str]:
@@ -249,7 +246,9 @@ def _no_traffic(case: _Case, seen: str) -> tuple[Finding, str]:
 
 
 def _dead_log(
-    case: _Case, seen: str, look: str = "its log, which names the store and its error"
+    case: _Case,
+    seen: str,
+    look: str = "the log of the endpoint, which names the store and its error",
 ) -> tuple[Finding, str]:
     return "dead log", f"dead log: {seen}; {case.age}{case.remarks}. First look: {look}"
 

@@ -272,6 +272,10 @@ def test_what_the_cluster_refuses_is_said_in_its_words(stage: Stage) -> None:
     elsewhere = {"namespace": "elsewhere"}
     with pytest.raises(TargetError, match=r'"\S+:mlops-runs" cannot get .* namespace "elsewhere"'):
         stage.deploy(stage.line.builts[2], 2, **elsewhere)
+    stage.kubeconfig = stage.cluster.kubeconfig
+    stage.line.real = Place.target(stage).connection(stage.context)
+    with pytest.raises(RolloutError, match='namespaces "elsewhere" not found'):
+        stage.deploy(stage.line.builts[2], 2, **elsewhere)
 
 
 def test_a_cluster_that_is_not_there_is_named(stage: Stage, tmp_path: Path) -> None:

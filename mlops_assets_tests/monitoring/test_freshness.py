@@ -263,7 +263,7 @@ class TestAnEndpointWhosePlatformCountsRequestsAlone:
         now = replace(before, requests=70, refused={"wrong_type": 20, "too_many": 1})
         found, reason = finding(OLD, now, before=[before])
         assert found == "no traffic"
-        assert "it has refused 18 requests since, and scored none" in reason
+        assert "it has refused 18 requests and scored no row since it was last asked" in reason
         scored = replace(now, rows=41)
         assert finding(OLD, scored, before=[before])[0] == "dead log"
         unexplained = replace(now, refused=before.refused)
