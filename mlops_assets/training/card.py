@@ -135,6 +135,8 @@ def inputs_table(schema: tuple[Json, ...]) -> str:
         if column["type"] == "categorical":
             values = ", ".join(column["categories"][:8])
             values += ", ..." if len(column["categories"]) > 8 else ""
+        elif column["type"] == "boolean":
+            values = "false, true"
         else:
             values = f"{column['minimum']} to {column['maximum']}"
         missing = "may be missing" if column["nullable"] else ""

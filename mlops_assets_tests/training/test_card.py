@@ -147,3 +147,19 @@ def test_tables_keep_their_columns() -> None:
     lines = card.slices_table(EVALUATION.slices).splitlines()
     assert lines[0] == "| column | value | rows | roc_auc |"
     assert {line.replace("\\|", "").count("|") for line in lines} == {5}
+
+
+def test_every_type_of_input_says_what_was_seen_of_it() -> None:
+    plain = {"nullable": False, "categories": [], "minimum": None, "maximum": None}
+    shown = card.inputs_table(
+        (
+            {**plain, "name": "plan", "type": "categorical", "categories": ["a", "b"]},
+            {**plain, "name": "addon", "type": "boolean"},
+            {**plain, "name": "age", "type": "numeric", "minimum": 1.0, "maximum": 9.5},
+        )
+    )
+    assert [line.split(" | ")[2] for line in shown.splitlines()[2:]] == [
+        "a, b",
+        "false, true",
+        "1.0 to 9.5",
+    ]
