@@ -1,6 +1,7 @@
 """The histogram of what a model answers: its bounds, and counting many values at once."""
 
 import math
+from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +34,18 @@ def histogram(scorer: Scorer, registry: Any) -> "Histogram":
     )
 
 
+def observe_one(histogram: "Histogram", value: float) -> None:
+    """As `histogram.observe`, for a third of its price: it is paid by every request."""
+    histogram._buckets[bisect_left(histogram._upper_bounds, value)].inc(1)
+    histogram._sum.inc(value)
+
+
 def observe(histogram: "Histogram", values: list[float]) -> None:
     """As `histogram.observe` of each value. The library has no way for many at once, which would
     cost more than their profile."""
     if len(values) < FEW:
         for value in values:
-            histogram.observe(value)
+            observe_one(histogram, value)
         return
     import numpy as np
 

@@ -4,45 +4,62 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mlops_assets.serving.refusals import RequestError
 from mlops_assets.serving.routes import Routes
 from mlops_assets.serving.service import Service, encode
-from mlops_assets.serving.web import Answer, Call, Receive, Send, request_ids
+from mlops_assets.serving.web import Answer, Call, Headers, Receive, Send, request_ids
 
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 1.0
 
-Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
+class Application:
+    """Answers for `service`: as ASGI 3, or at once where a request is there as a whole."""
 
-def build(service: Service) -> Application:
-    """The application that answers for `service`."""
-    routes = Routes(service)
-    metrics = service.metrics
-    ids = request_ids()
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._routes = routes = Routes(service)
+        self._ids = request_ids()
+        self.at_once_paths = frozenset(path.encode() for path in routes.scoring)
+        """Of the requests that `at_once` may answer: without a query."""
 
-    async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        service = self._service
         if scope["type"] == "lifespan":
             await _live(service, receive, send)
             return
         started = time.perf_counter()
-        call = Call(scope, receive, ids)
+        call = Call.of(scope, receive, self._ids)
         label = "other"
         try:
-            route = routes.find(call)
+            route = self._routes.find(call)
             label = route.label
             route.check(call, service.keys)
             answer = await route.handler(call)
         except Exception as error:  # noqa: BLE001 whatever happens, the caller gets an answer
             answer = _refused(service, call, error)
-        await answer.send(send, call, close=service.draining)
-        metrics.answered(answer.status, label, time.perf_counter() - started)
+        await answer.headed(call, close=service.draining).send(send)
+        service.metrics.answered(answer.status, label, time.perf_counter() - started)
 
-    return application
+    def at_once(self, path: bytes, headers: Headers, body: bytes) -> Answer | None:
+        """The answer to a POST without suspending; None where that would hold up others."""
+        started = time.perf_counter()
+        service = self._service
+        route = self._routes.scoring[path.decode()]
+        call = Call("POST", path.decode(), b"", headers, self._ids)
+        try:
+            route.check(call, service.keys)
+            content = service.at_once(call, body, route.asked(call))
+            if content is None:
+                return None
+            answer = Answer(content)
+        except Exception as error:  # noqa: BLE001 as above
+            answer = _refused(service, call, error)
+        service.metrics.answered(answer.status, route.label, time.perf_counter() - started)
+        return answer.headed(call, close=service.draining)
 
 
 def _refused(service: Service, call: Call, error: Exception) -> Answer:

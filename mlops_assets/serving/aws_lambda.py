@@ -74,7 +74,7 @@ def build(
     """
     from mangum import Mangum
 
-    from mlops_assets.serving.app import build as application
+    from mlops_assets.serving.app import Application
 
     recording = variables.recording(variables.given(environment, "recording"))
     dimensions = variables.embedded_metrics(variables.given(environment, "embedded-metrics"))
@@ -91,7 +91,7 @@ def build(
         **variables.limits(environment),
     )
     service.ready = True
-    app: Any = application(service)
+    app: Any = Application(service)
     answer = _failing(Mangum(app, lifespan="off", custom_handlers=[Direct]))
     if dimensions is not None:
         number = environment.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,27 +35,31 @@ class InputEncoding:
         """(n, columns) float64 of the n rows of `columns`, which follow the schema."""
         import numpy as np
 
+        plan = self._plan
         if len(columns[self.names[0]]) == 1:  # the usual request, in half the time
-            return np.array([self._row(columns)], dtype=np.float64)
+            row = [
+                columns[name][0] if codes is None else codes.get(columns[name][0], unknown)
+                for name, codes, unknown in plan
+            ]
+            return np.array(row, dtype=np.float64)[None]
         encoded = [
             columns[name]
-            if known is None
-            else [
-                known.missing if value is None else known.codes.get(value, known.unknown)
-                for value in columns[name]
-            ]
-            for name, known in zip(self.names, self.categories, strict=True)
+            if codes is None
+            else [codes.get(value, unknown) for value in columns[name]]
+            for name, codes, unknown in plan
         ]
         return np.ascontiguousarray(np.array(encoded, dtype=np.float64).T)
 
-    def _row(self, columns: dict[str, list[Any]]) -> list[float | None]:
-        row = []
-        for name, known in zip(self.names, self.categories, strict=True):
-            value = columns[name][0]
-            if known is not None:
-                value = known.missing if value is None else known.codes.get(value, known.unknown)
-            row.append(value)
-        return row
+    @cached_property
+    def _plan(self) -> tuple[tuple[str, dict[Any, float] | None, float], ...]:
+        """Of each column its name, its codes with that of a missing value, and that of an unknown
+        one."""
+        return tuple(
+            (name, None, 0.0)
+            if known is None
+            else (name, {None: known.missing, **known.codes}, known.unknown)
+            for name, known in zip(self.names, self.categories, strict=True)
+        )
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain JSON: NaN is written as null."""

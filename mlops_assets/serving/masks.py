@@ -51,7 +51,9 @@ class Masks:
         self._weights = weights.reshape(-1)
         # The float 1.0, which stands for the first leaf, has the exponent 1023.
         self._offsets = np.arange(len(weights)) * weights.shape[1] - 1023
-        self._targets = targets
+        self._mantissa = np.array(52)
+        self._and = np.bitwise_and.reduce  # over the first axis
+        self.targets = targets
         lengths = [len(each) for each in bounds]
         tested = np.arange(len(columns))
         self._starts = np.cumsum([0, *lengths[:-1]])[:, None]
@@ -59,7 +61,8 @@ class Masks:
         # How many columns a matrix has that is tested as it is.
         self._every = len(columns) if np.array_equal(columns, tested) else 0
         self._missing = sum(lengths) + self._numbers
-        self._asked = self._numbers.astype(np.complex128)
+        self._asked_alone = tested.astype(np.complex128)
+        self._asked = self._asked_alone[:, None]
         # Complex numbers are ordered by their real parts first; NaN comes last.
         self._joined = np.empty(len(table), dtype=np.complex128)
         self._joined.real = np.concatenate([np.repeat(tested, lengths), tested])
@@ -82,12 +85,8 @@ class Masks:
         few = len(matrix) <= FEW
         values = matrix.T if self._every == matrix.shape[1] else matrix.T[self._columns]
         places = self._searched(values) if few else self._searched_by_column(values)
-        left = np.bitwise_and.reduce(self._table.take(places, axis=0), axis=0)
-        # One bit is set in each: the exponent of its float says which.
-        leaf = left.astype(np.float64).view(np.int64)
-        leaf >>= 52
-        leaf += self._offsets
-        added = self._weights.take(leaf).reshape(len(matrix), self._targets, -1)
+        leaf = self._leaf(self._and(self._table.take(places, axis=0)))
+        added = self._weights.take(leaf).reshape(len(matrix), self.targets, -1)
         sums: Array
         if few:
             sums = added.cumsum(axis=2)[:, :, -1]
@@ -95,6 +94,24 @@ class Masks:
             # Over the first axis in order; over the last one NumPy would sum in pairs.
             sums = np.ascontiguousarray(np.moveaxis(added, 2, 0)).sum(axis=0)
         return sums
+
+    def alone(self, row: "Array") -> "np.float64":
+        """The sum of one row, of shape (columns,), where there is one target. It is the usual
+        request: the same as above in half the time, by arrays of one dimension."""
+        asked = self._asked_alone.copy()
+        asked.imag = row if self._every == len(row) else row[self._columns]
+        places = self._joined.searchsorted(asked)
+        leaf = self._leaf(self._and(self._table.take(places, axis=0)))
+        total: np.float64 = self._weights.take(leaf).cumsum()[-1]
+        return total
+
+    def _leaf(self, left: "Array") -> "Array":
+        """The place among the weights of the one bit that is set in each: the exponent of its float
+        says which it is."""
+        leaf: Array = left.astype(float).view(int)
+        leaf >>= self._mantissa
+        leaf += self._offsets
+        return leaf
 
     def _searched(self, values: "Array") -> "Array":
         """(tested, n) rows of the table for the (tested, n) values."""

@@ -112,7 +112,7 @@ class Metrics:
 
     def answered(self, status: int, path: str, seconds: float) -> None:
         self._statuses[str(status)].inc()
-        self._seconds[path].observe(seconds)
+        answered_values.observe_one(self._seconds[path], seconds)
 
     def refused(self, reason: str) -> None:
         self._reasons[reason].inc()

@@ -146,6 +146,8 @@ class _Types:
     def _from_split(self, split: Split) -> dict[str, list[Any]]:
         rows = self._rows_of(split.columns).decode(split.data)
         columns = self._named(split.columns, rows)
+        if split.columns == self._names:
+            return columns
         return {name: columns[name] for name in self._names if name in columns}
 
     def _from_columns(self, content: Any) -> dict[str, list[Any]]:
@@ -159,6 +161,8 @@ class _Types:
     def _named(self, names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> dict[str, list[Any]]:
         if not rows:
             raise ValueError("no rows")
+        if len(rows) == 1:
+            return self._finished({n: [v] for n, v in zip(names, rows[0], strict=True)})
         return self._finished(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
 
     def _finished(self, columns: dict[str, list[Any]]) -> dict[str, list[Any]]:

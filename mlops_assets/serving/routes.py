@@ -9,7 +9,7 @@ from mlops_assets.serving import page, protocol
 from mlops_assets.serving.openapi import document
 from mlops_assets.serving.refusals import RequestError, shown
 from mlops_assets.serving.scorer import Scores
-from mlops_assets.serving.service import Question, Service, encode
+from mlops_assets.serving.service import Question, Read, Service, encode
 from mlops_assets.serving.web import Answer, Call
 
 Handler = Callable[[Call], Awaitable[Answer]]
@@ -41,6 +41,14 @@ class Route:
             call.check_key(keys)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring(Route):
+    """A path that scores."""
+
+    asked: Callable[[Call], Read]
+    """How a call's body is to be read."""
+
+
 class Routes:
     """The routes of one service."""
 
@@ -50,8 +58,8 @@ class Routes:
         self._classes = list(manifest.classes)
         self._document: bytes | None = None
         model = f"/v2/models/{manifest.model}"
-        self._routes = {
-            "/invocations": Route("/invocations", "POST", self._invocations),
+        self._routes: dict[str, Route] = {
+            "/invocations": self._scoring("/invocations", self._invocations),
             "/ping": Route("/ping", "GET", self._ready, open=True),
             "/v2": Route("/v2", "GET", self._server),
             "/v2/health/live": Route("/v2/health/live", "GET", self._live, open=True),
@@ -65,8 +73,12 @@ class Routes:
             self._routes |= {
                 prefix: Route(name, "GET", self._model),
                 f"{prefix}/ready": Route(f"{name}/ready", "GET", self._ready, open=True),
-                f"{prefix}/infer": Route(f"{name}/infer", "POST", self._infer),
+                f"{prefix}/infer": self._scoring(f"{name}/infer", self._infer),
             }
+        self.scoring = {
+            path: route for path, route in self._routes.items() if isinstance(route, Scoring)
+        }
+        """The routes that score, by their paths."""
 
     def find(self, call: Call) -> Route:
         """The route of a call.
@@ -88,7 +100,13 @@ class Routes:
                 return f"version {shown(''.join(parts[4:5]))} is not served here"
         return f"{call.method} {shown(call.path)}: nothing is served here; see /docs"
 
-    async def _invocations(self, call: Call) -> Answer:
+    def _scoring(self, label: str, asked: Callable[[Call], Read]) -> Scoring:
+        async def handler(call: Call) -> Answer:
+            return Answer(await self._service.answer(call, asked(call)))
+
+        return Scoring(label, "POST", handler, asked=asked)
+
+    def _invocations(self, call: Call) -> Read:
         read = self._reading(call)
         explain = call.flag("explain")
 
@@ -102,7 +120,7 @@ class Routes:
                 content["classes"] = self._classes
             return content | self._service.identity | {"request_id": call.request_id}
 
-        return Answer(await self._service.answer(call, question))
+        return question
 
     def _reading(self, call: Call) -> Callable[[bytes], Any]:
         media, parameters = call.media()
@@ -116,7 +134,7 @@ class Routes:
             return reader.lines
         raise _unknown_media(media, "application/json, text/csv or application/jsonlines")
 
-    async def _infer(self, call: Call) -> Answer:
+    def _infer(self, call: Call) -> Read:
         media, _ = call.media()
         if media != "application/json":
             raise _unknown_media(media, "application/json")
@@ -132,7 +150,7 @@ class Routes:
 
             return Question(asked.rows, asked.explain, present)
 
-        return Answer(await service.answer(call, question))
+        return question
 
     async def _ready(self, call: Call) -> Answer:
         ready = self._service.ready

@@ -9,7 +9,10 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import uvicorn
 
 BACKLOG = 2048
 KEEP_ALIVE = 75
@@ -31,7 +34,7 @@ def serve(
     """Answer until SIGTERM or SIGINT, and then everything that was asked before.
 
     Args:
-        application: ASGI; it may be asked at once.
+        application: ASGI; it may be asked at once, as `connection` does of one that can.
         listener: other processes may listen on the same socket.
         on_ready: called once requests are answered.
         on_ending: called when the signal arrives; answers should close their connections now.
@@ -79,10 +82,19 @@ def serve(
             # Whoever was accepted last meets their protocol in the next turns of the loop.
             await asyncio.sleep(0.05)
 
-    config = uvicorn.Config(
+    Server(configured(application)).run(sockets=[listener])
+
+
+def configured(application: Any) -> "uvicorn.Config":
+    """How uvicorn serves it."""
+    import uvicorn
+
+    from mlops_assets.serving.connection import Connection
+
+    return uvicorn.Config(
         application,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         lifespan="on",
         ws="none",
         access_log=False,
@@ -92,5 +104,5 @@ def serve(
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=DRAIN_TIMEOUT,
         server_header=False,
+        proxy_headers=False,
     )
-    Server(config).run(sockets=[listener])

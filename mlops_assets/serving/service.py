@@ -53,6 +53,9 @@ class Question(Struct, frozen=True):
     """The body of the answer, in the caller's dialect."""
 
 
+Read = Callable[[bytes], Question]
+
+
 class Service:
     """One loaded model, and what stands between it and its callers."""
 
@@ -83,8 +86,8 @@ class Service:
         self._waiting = 0
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="score")
         self._fast = manifest.runtime in FAST_RUNTIMES
-        self._row_seconds = 0.0
-        """What a row costs to score, learned from the requests."""
+        self._byte_seconds = 0.0
+        """What a byte of a body costs to score, learned from the requests."""
 
     @property
     def in_flight(self) -> int:
@@ -93,43 +96,58 @@ class Service:
     def close(self) -> None:
         self._threads.shutdown()
 
-    async def answer(self, call: "Call", read: Callable[[bytes], Question]) -> bytes:
+    async def answer(self, call: "Call", read: Read) -> bytes:
         """The body of the answer to a scoring request that `read` understands.
 
         Raises:
             RequestError: the request is refused, with the status and the reason.
         """
-        if not self.ready:
-            raise RequestError(503, "not_ready", "the model is not loaded yet; try again")
-        limits = self.limits
-        if self._waiting >= limits.max_in_flight:
-            raise RequestError(503, "overload", "too many requests in flight; try again")
+        self._admit()
         self._waiting += 1
         try:
+            limits = self.limits
             body = await call.body(limit=limits.max_body_bytes, seconds=limits.body_seconds)
-            if len(body) > SMALL_BODY:
-                question = await self._in_thread(lambda: read(body))
-            else:
-                question = read(body)
-            seconds = len(question.rows) * self._row_seconds
-            if self._fast and seconds < AT_ONCE and not question.explain:
-                return self._answer(question, call)
-            return await self._in_thread(lambda: self._answer(question, call))
+            answer = self._quickly(call, body, read)
+            if answer is None:
+                answer = await self._in_thread(lambda: self._answer(read(body), call, body))
+            return answer
         finally:
             self._waiting -= 1
+
+    def at_once(self, call: "Call", body: bytes, read: Read) -> bytes | None:
+        """As `answer`, for a body that is there; None where the event loop cannot spare the time.
+
+        Raises:
+            RequestError: the request is refused, with the status and the reason.
+        """
+        self._admit()
+        return self._quickly(call, body, read)
+
+    def _admit(self) -> None:
+        if not self.ready:
+            raise RequestError(503, "not_ready", "the model is not loaded yet; try again")
+        if self._waiting >= self.limits.max_in_flight:
+            raise RequestError(503, "overload", "too many requests in flight; try again")
+
+    def _quickly(self, call: "Call", body: bytes, read: Read) -> bytes | None:
+        size = len(body)
+        if not self._fast or size > SMALL_BODY or size * self._byte_seconds > AT_ONCE:
+            return None
+        question = read(body)
+        return None if question.explain else self._answer(question, call, body)
 
     def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         return asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    def _answer(self, question: Question, call: "Call") -> bytes:
+    def _answer(self, question: Question, call: "Call", body: bytes) -> bytes:
         rows = question.rows
         started = time.perf_counter()
         try:
             scores = self.scorer.score(rows.columns)
         except ScoringError as error:
             raise bad("not_scorable", str(error)) from error
-        seconds = (time.perf_counter() - started) / len(rows)
-        self._row_seconds += (seconds - self._row_seconds) / 16
+        seconds = (time.perf_counter() - started) / len(body)
+        self._byte_seconds += (seconds - self._byte_seconds) / 16
         content = question.present(scores)
         if question.explain:
             content["explanations"] = self._explanations(rows)

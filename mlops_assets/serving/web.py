@@ -5,7 +5,7 @@ import hmac
 import itertools
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,6 +16,7 @@ from mlops_assets.serving.refusals import RequestError, bad, shown
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
+Headers = Iterable[tuple[bytes, bytes]]
 
 PROBE_HEADER = b"x-mlops-probe"
 SAGEMAKER_HEADER = b"x-amzn-sagemaker-custom-attributes"
@@ -40,16 +41,21 @@ class Answer(Struct, frozen=True):
     media: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
-    async def send(self, send: Send, call: "Call", *, close: bool) -> None:
-        headers = [
+    def headed(self, call: "Call", *, close: bool) -> "Answer":
+        """With all its headers; `close` asks the caller to connect anew."""
+        headers = (
             (b"content-type", self.media),
             (b"content-length", b"%d" % len(self.body)),
             (b"x-request-id", call.request_id.encode()),
             *self.headers,
-        ]
+        )
         if close and CLOSE not in headers:
-            headers.append(CLOSE)
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+            headers = (*headers, CLOSE)
+        return Answer(self.body, self.status, self.media, headers)
+
+    async def send(self, send: Send) -> None:
+        start = {"type": "http.response.start", "status": self.status, "headers": self.headers}
+        await send(start)
         await send({"type": "http.response.body", "body": self.body})
 
 
@@ -59,22 +65,38 @@ def request_ids() -> Iterator[str]:
     return (f"{process}{number:012x}" for number in itertools.count())
 
 
+async def _gone() -> dict[str, Any]:
+    return {"type": "http.disconnect"}
+
+
 class Call:
     """One request: what of it matters here."""
 
-    __slots__ = ("headers", "method", "path", "query", "receive", "request_id")
+    __slots__ = ("_receive", "headers", "method", "path", "query", "request_id")
 
-    def __init__(self, scope: dict[str, Any], receive: Receive, ids: Iterator[str]) -> None:
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        if root := scope.get("root_path"):
-            self.path = self.path.removeprefix(root)
-        self.query: bytes = scope["query_string"]
-        self.receive = receive
-        self.headers = {name: value for name, value in scope["headers"] if name in WANTED}
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        headers: Headers,
+        ids: Iterator[str],
+        receive: Receive = _gone,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = {name: value for name, value in headers if name in WANTED}
+        self._receive = receive
         asked = self.headers.get(b"x-request-id")
         named = asked is not None and REQUEST_ID.fullmatch(asked)
         self.request_id = asked.decode() if asked and named else next(ids)
+
+    @classmethod
+    def of(cls, scope: dict[str, Any], receive: Receive, ids: Iterator[str]) -> "Call":
+        """The call that ASGI tells of."""
+        path = scope["path"].removeprefix(scope.get("root_path") or "")
+        return cls(scope["method"], path, scope["query_string"], scope["headers"], ids, receive)
 
     def adopt(self, name: str | None) -> None:
         """Take the id that the body gives, where the headers gave none."""
@@ -157,7 +179,7 @@ class Call:
         parts: list[bytes] = []
         size = 0
         while True:
-            message = await self.receive()
+            message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise bad("disconnected", "the caller went away")
             part = message.get("body", b"")

@@ -28,6 +28,8 @@ from mlops_assets.serving.variables import SettingError
 log = logging.getLogger("worker")
 
 SWITCH_SECONDS = 0.0005
+GARBAGE = 20_000
+"""Objects before Python looks for cycles, which requests leave none of: a few megabytes."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(state="failed", detail=str(error))
         log.error("refused: %s", error)  # noqa: TRY400 the reason is complete
         return 3
-    from mlops_assets.serving.app import build
+    from mlops_assets.serving.app import Application
     from mlops_assets.serving.server import serve
 
     if recorder is not None:
@@ -76,6 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     # What is loaded stays; looking for garbage among it would hold up requests.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 100)
 
     def on_ready() -> None:
         log.info("version %s ready after %.2f s", desired.version, time.perf_counter() - started)
@@ -86,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     service.ready = True
     serve(
-        build(service),
+        Application(service),
         socket.socket(fileno=asked.fd),
         on_ready=on_ready,
         on_ending=on_ending,

@@ -10,9 +10,10 @@ from dataclasses import replace
 import httpx
 import uvicorn
 
-from mlops_assets.serving.app import build
+from mlops_assets.serving.app import Application
 from mlops_assets.serving.metrics import Metrics
 from mlops_assets.serving.scorer import Scorer
+from mlops_assets.serving.server import configured
 from mlops_assets.serving.service import Limits, Service
 
 DEFAULTS = Limits()
@@ -77,13 +78,13 @@ class TestClient:
 
 
 @contextlib.contextmanager
-def served(service):
-    """The port on loopback where a real server answers for `service`, in a thread."""
+def served(service, *, http=None):
+    """The port on loopback where a real server answers for `service`, in a thread; `http` stands in
+    for its class of connections."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(
-            build(service), loop="uvloop", http="httptools", lifespan="on", ws="none",
-            access_log=False, log_config=None,
-        )  # fmt: skip
+        config = configured(Application(service))
+        if http is not None:
+            config.http = http
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

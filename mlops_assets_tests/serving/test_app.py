@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from mlops_assets.serving.app import build
+from mlops_assets.serving.app import Application
 from mlops_assets.serving.explain import NotExplainableError
 from mlops_assets.serving.scorer import Scorer
 from mlops_assets.serving.service import Limits
@@ -20,7 +20,7 @@ from mlops_assets_tests.serving.callers import Recorder, TestClient, at_once, se
 def client(binary, request):
     limits = Limits(max_rows=50, max_body_bytes=20_000)
     scorer = at_once(binary) if request.param == "at once" else None
-    with TestClient(build(service_of(binary, limits=limits, scorer=scorer))) as client:
+    with TestClient(Application(service_of(binary, limits=limits, scorer=scorer))) as client:
         yield client
 
 
@@ -57,7 +57,7 @@ def test_csv_is_answered(client, binary):
 
 
 def test_regression_has_no_probabilities(regression):
-    with TestClient(build(service_of(regression))) as client:
+    with TestClient(Application(service_of(regression))) as client:
         answer = client.post("/invocations", json={"instances": regression.records(4)}).json()
         assert set(answer) == {"predictions", "model", "version", "request_id"}
         np.testing.assert_allclose(answer["predictions"], regression.expected(4), atol=1e-12)
@@ -121,7 +121,7 @@ def test_a_value_the_model_cannot_hold_is_400(multiclass):
 
     service.scorer = replace(service.scorer, _predict=refuse)
     record = {**multiclass.records(1)[0], "charges": 1e300}
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         response = client.post("/invocations", json={"instances": [record]})
     assert (response.status_code, response.json()["error"]) == (400, "not_scorable")
     assert "1e+300" in response.json()["message"]
@@ -134,7 +134,7 @@ def test_a_failure_of_the_model_is_a_json_500(binary):
         raise RuntimeError("secret detail")
 
     service.scorer = replace(service.scorer, _predict=fail)
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         response = client.post("/invocations", json={"instances": binary.records(1)})
     assert (response.status_code, response.json()["error"]) == (500, "internal")
     assert "secret" not in response.text
@@ -148,7 +148,7 @@ def test_request_ids_are_kept_when_sane(client):
 
 def test_health_follows_readiness(binary):
     service = service_of(binary)
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         paths = ("/ping", "/v2/health/ready", "/v2/models/churn/ready")
         assert [client.get(path).status_code for path in paths] == [200, 200, 200]
         service.ready = False
@@ -188,7 +188,7 @@ def test_metrics_count_rows_labels_and_missing_values(client, binary):
 def test_a_draining_service_answers_and_closes(binary):
     service = service_of(binary)
     service.draining = True
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         response = client.post("/invocations", json={"instances": binary.records(1)})
     assert (response.status_code, response.headers["connection"]) == (200, "close")
 
@@ -208,7 +208,7 @@ def test_overload_is_503_and_the_loop_stays_free(executed_by_sklearn):
     body = json.dumps({"instances": binary.records(1)})
 
     async def scenario():
-        transport = httpx.ASGITransport(app=build(service))
+        transport = httpx.ASGITransport(app=Application(service))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             held = [asyncio.create_task(client.post("/invocations", content=body)) for _ in "abc"]
             while service._waiting < 3:
@@ -282,7 +282,7 @@ def test_a_body_that_does_not_arrive_is_408(binary):
         yield b"[]}"
 
     service = service_of(binary, limits=Limits(body_seconds=0.05))
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         response = client.post("/invocations", content=slow())
     assert (response.status_code, response.json()["error"]) == (408, "body_too_slow")
     assert response.headers["connection"] == "close"
@@ -308,7 +308,7 @@ KEYS = frozenset({"first", "second"})
     ],
 )
 def test_scoring_asks_for_a_key(binary, path, headers, status):
-    with TestClient(build(service_of(binary, keys=KEYS))) as client:
+    with TestClient(Application(service_of(binary, keys=KEYS))) as client:
         response = client.post(path, json={}, headers=headers)
     assert response.status_code == status
     if status == 401:
@@ -317,7 +317,7 @@ def test_scoring_asks_for_a_key(binary, path, headers, status):
 
 
 def test_health_and_metrics_stay_open_and_golden_requests_do_not(binary):
-    with TestClient(build(service_of(binary, keys=KEYS))) as client:
+    with TestClient(Application(service_of(binary, keys=KEYS))) as client:
         paths = ("/ping", "/v2/health/live", "/v2/models/churn/ready", "/metrics", "/docs")
         assert [client.get(path).status_code for path in paths] == [200] * 5
         assert client.get("/openapi.json").status_code == 401
@@ -328,7 +328,7 @@ def test_rows_are_handed_to_the_recorder(binary):
     recorder = Recorder()
     service = service_of(binary, recorder=recorder, entity="customer")
     record = binary.records(1)[0]
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         headers = {"x-request-id": "a-1"}
         rows = {"instances": [{**record, "customer": "c-1"}, record]}
         before = time.time()
@@ -347,7 +347,7 @@ def test_the_recorder_is_told_of(binary):
     recorder = Recorder()
     service = service_of(binary, recorder=recorder)
     service.metrics.watch(recorder)
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         assert "mlops_profile_last_flush" not in client.get("/metrics").text
         recorder.pending_rows, recorder.dropped_rows, recorder.last_flush = 4, 5, 6e8
         recorder.flush_failures, recorder.logged_rows = 7, 8
@@ -403,7 +403,7 @@ class Explaining:
 
 def test_an_answer_is_explained_when_asked(binary):
     content = {"instances": binary.records(2)}
-    with TestClient(build(service_of(binary, scorer=Explaining(at_once(binary))))) as client:
+    with TestClient(Application(service_of(binary, scorer=Explaining(at_once(binary))))) as client:
         answer = client.post("/invocations?explain=true", json=content).json()
         assert answer["explanations"] == [{"tenure": 0.5}] * 2
         assert len(answer["predictions"]) == 2
@@ -416,7 +416,7 @@ def test_an_answer_is_explained_when_asked(binary):
 def test_what_cannot_be_explained_is_400_with_the_reason(binary):
     recorder = Recorder()
     scorer = Explaining(at_once(binary), refusal="forests of 9,000 trees are not explained")
-    with TestClient(build(service_of(binary, scorer=scorer, recorder=recorder))) as client:
+    with TestClient(Application(service_of(binary, scorer=scorer, recorder=recorder))) as client:
         content = {"instances": binary.records(1)}
         response = client.post("/invocations?explain=1", json=content)
     assert (response.status_code, response.json()["error"]) == (400, "not_explainable")
@@ -434,7 +434,7 @@ def test_a_model_that_proves_slow_leaves_the_event_loop(binary):
 
     threads = set()
     service = service_of(binary, scorer=replace(real, _predict=slow))
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         for _ in range(4):
             client.post("/invocations", json={"instances": binary.records(1)})
     assert {thread is threading.main_thread() for thread in threads} == {True, False}

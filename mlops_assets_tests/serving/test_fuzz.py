@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_assets.serving.app import build
+from mlops_assets.serving.app import Application
 from mlops_assets.serving.service import Limits
 from mlops_assets_tests.serving.callers import TestClient, at_once, served, service_of
 from mlops_assets_tests.serving.test_v2 import PATH, tensors
@@ -24,7 +24,9 @@ SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck), max_
 
 @pytest.fixture(scope="module")
 def client(binary):
-    with TestClient(build(service_of(binary, scorer=at_once(binary), limits=LIMITS))) as client:
+    with TestClient(
+        Application(service_of(binary, scorer=at_once(binary), limits=LIMITS))
+    ) as client:
         yield client
 
 

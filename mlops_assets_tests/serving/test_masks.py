@@ -99,6 +99,9 @@ def test_any_trees_give_what_onnxruntime_gives(
     np.testing.assert_array_equal(rest(masks(matrix)), expected)
     alone = np.concatenate([rest(masks(row[None])) for row in matrix])
     np.testing.assert_array_equal(alone, expected)
+    if masks.targets == 1:
+        numbers = [rest(np.array([[masks.alone(row)]])) for row in matrix]
+        np.testing.assert_array_equal(np.concatenate(numbers), expected)
 
 
 def grown(leaves: int, *, seed: int = 0, outputs: int = 1, target: int = 0) -> Tree:
@@ -202,15 +205,21 @@ def test_links_are_those_of_onnxruntime() -> None:
     sums = np.random.default_rng(0).normal(scale=300, size=(200, 1))
     sums[:4, 0] = -1000, 1000, -709.9, 0
 
-    def assert_same(write: Any, matrix: Any) -> None:
+    def assert_same(write: Any, matrix: Any, *, for_one: bool = False) -> None:
         graph = Graph()
         names = tuple("abcd"[: matrix.shape[1]])
         content = graph.model(write(graph), InputEncoding(names, (None,) * len(names)))
-        function = onnx_links.function(content)
-        assert function is not None
-        np.testing.assert_allclose(function(matrix), asked(content)(matrix), rtol=0, atol=1e-15)
+        read = onnx_links.read(content)
+        assert read is not None
+        expected = asked(content)(matrix)
+        np.testing.assert_allclose(read.function()(matrix), expected, rtol=0, atol=1e-15)
+        one = read.function_of_one()
+        assert (one is not None) == for_one
+        if one is not None:
+            numbers = np.concatenate([one(number) for number in matrix[:, 0]])
+            np.testing.assert_array_equal(numbers, read.function()(matrix))
 
-    assert_same(lambda graph: links.two(graph, links.expit(graph, "x")), sums)
+    assert_same(lambda graph: links.two(graph, links.expit(graph, "x")), sums, for_one=True)
     assert_same(lambda graph: links.softmax(graph, "x"), sums.reshape(-1, 4))
     assert_same(lambda graph: graph.op("Exp", graph.op("Div", "x", links.one(1e4))), sums)
 
@@ -218,7 +227,7 @@ def test_links_are_those_of_onnxruntime() -> None:
 def test_other_links_are_left_to_onnxruntime() -> None:
     graph = Graph()
     content = graph.model(links.exp_single(graph, "x"), InputEncoding(("a",), (None,)))
-    assert onnx_links.function(content) is None
+    assert onnx_links.read(content) is None
     graph = Graph()
     content = graph.model(graph.op("Softmax", "x", axis=0), InputEncoding(("a",), (None,)))
-    assert onnx_links.function(content) is None
+    assert onnx_links.read(content) is None

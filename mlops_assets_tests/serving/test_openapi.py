@@ -7,7 +7,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from mlops_assets.serving import page
-from mlops_assets.serving.app import build
+from mlops_assets.serving.app import Application
 from mlops_assets.serving.service import Limits
 from mlops_assets_tests.serving.callers import TestClient, at_once, service_of
 from mlops_assets_tests.serving.test_app import Explaining
@@ -18,7 +18,7 @@ def app(binary):
     scorer = at_once(binary)
     scorer = replace(scorer, manifest=replace(scorer.manifest, entity="customer"))
     service = service_of(binary, scorer=Explaining(scorer), limits=Limits(max_rows=20))
-    answer = build(service)
+    answer = Application(service)
 
     async def undying(scope, receive, send):
         # The caller below starts and ends the application with every request.
@@ -91,7 +91,7 @@ def test_fields_are_those_of_the_model(document):
 def test_every_example_is_answered(task, request):
     service = service_of(request.getfixturevalue(task))
     asked = 0
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         document = client.get("/openapi.json").json()
         validate(document)
         for path, item in document["paths"].items():
@@ -104,7 +104,7 @@ def test_every_example_is_answered(task, request):
 
 def test_keys_are_told_of(binary):
     service = service_of(binary, keys=frozenset({"k"}))
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         paths = client.get("/openapi.json", headers={"x-api-key": "k"}).json()["paths"]
     assert paths["/invocations"]["post"]["security"] == [{"bearer": []}, {"key": []}]
     assert "security" not in paths["/ping"]["get"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mlops_assets.serving.app import build
+from mlops_assets.serving.app import Application
 from mlops_assets.serving.bundle import Manifest
 from mlops_assets.serving.protocol import read
 from mlops_assets.serving.reader import Reader
@@ -25,7 +25,7 @@ def tensors(built, rows, *, shape=None):
 @pytest.fixture
 def client(binary):
     service = service_of(binary, scorer=at_once(binary), limits=Limits(max_rows=50))
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         yield client
 
 
@@ -74,7 +74,7 @@ def test_parameters_are_echoed_and_outputs_chosen(client, binary):
 
 
 def test_regression_answers_one_output(regression):
-    with TestClient(build(service_of(regression))) as client:
+    with TestClient(Application(service_of(regression))) as client:
         (output,) = client.post(PATH, json={"inputs": tensors(regression, 4)}).json()["outputs"]
         assert client.get("/v2/models/churn").json()["outputs"] == [
             {"name": "predictions", "datatype": "FP64", "shape": [-1]}
@@ -85,7 +85,7 @@ def test_regression_answers_one_output(regression):
 
 def test_an_explanation_is_asked_for_with_a_parameter(binary):
     content = {"inputs": tensors(binary, 2), "parameters": {"explain": True}}
-    with TestClient(build(service_of(binary, scorer=Explaining(at_once(binary))))) as client:
+    with TestClient(Application(service_of(binary, scorer=Explaining(at_once(binary))))) as client:
         assert client.post(PATH, json=content).json()["explanations"] == [{"tenure": 0.5}] * 2
 
 
@@ -93,7 +93,7 @@ def test_an_entity_is_one_more_input(binary):
     recorder = Recorder()
     service = service_of(binary, recorder=recorder, entity="customer")
     entity = {"name": "customer", "shape": [2], "datatype": "INT64", "data": [4, None]}
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         client.post(PATH, json={"inputs": [entity, *tensors(binary, 2)]})
     ((columns, *_, entities),) = recorder.submitted
     assert entities == [4, None]

@@ -65,8 +65,12 @@ def with_masks(content: bytes, *, least: int = mask_tables.LEAST_NODES) -> "Func
         return None
     if found[1] is None:
         return sums
-    rest = onnx_links.function(found[1]) or _asked(_session(found[1]))
-    return lambda matrix: rest(sums(matrix))
+    links = onnx_links.read(found[1])
+    rest = links.function() if links else _asked(_session(found[1]))
+    one = links.function_of_one() if links and sums.targets == 1 else None
+    if one is None:
+        return lambda matrix: rest(sums(matrix))
+    return lambda matrix: one(sums.alone(matrix[0])) if len(matrix) == 1 else rest(sums(matrix))
 
 
 def _asked(session: Any) -> "Function":

@@ -4,8 +4,9 @@ One row is asked for most of the time, and to start onnxruntime for a few sums c
 trees. What differs from its answers is the last bit of an exponential.
 """
 
+import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlops_assets.serving.encoding import INPUT, OUTPUT
 from mlops_assets.serving.runtimes import onnx_file as file
@@ -16,8 +17,40 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-def function(content: bytes) -> "Callable[[Array], Array] | None":
-    """The model as a function of its input; None where it does something that is not known here.
+NUMERIC = frozenset({"Add", "Sub", "Mul", "Div", "Exp", "Sigmoid"})
+"""Kinds of nodes that give a number for numbers."""
+
+
+class Step(NamedTuple):
+    """A node of the graph."""
+
+    kind: str
+    read: list[bytes]
+    written: bytes
+
+
+class Links(NamedTuple):
+    """Nodes of a graph in their order, and the constants they read."""
+
+    steps: list[Step]
+    constants: dict[bytes, "Array"]
+
+    def function(self) -> "Callable[[Array], Array]":
+        """(n, targets) sums to what the model answers."""
+        return _chained(self.steps, self.constants, _kinds())
+
+    def function_of_one(self) -> "Callable[[np.float64], Array] | None":
+        """The sum of one row to the (1, outputs) answer, in a third of the time; None where numbers
+        do not do for arrays."""
+        single = {name: a.reshape(-1)[0] for name, a in self.constants.items() if a.size == 1}
+        *inner, last = [step.kind for step in self.steps]
+        if len(single) < len(self.constants) or last != "Concat" or not NUMERIC.issuperset(inner):
+            return None
+        return _chained(self.steps, single, _kinds() | _kinds_of_numbers())
+
+
+def read(content: bytes) -> Links | None:
+    """What the model does with its input; None where it does something that is not known here.
 
     Raises:
         ValueError, LookupError: the file is no model.
@@ -35,22 +68,35 @@ def function(content: bytes) -> "Callable[[Array], Array] | None":
         if kind not in kinds or not by_row or not named.issuperset(read):
             return None
         named.add(written)
-        steps.append((kinds[kind], read, written))
-    return _chained(steps, constants)
+        steps.append(Step(kind, read, written))
+    return Links(steps, constants)
 
 
 def _chained(
-    steps: list[tuple[Any, list[bytes], bytes]], constants: dict[bytes, "Array"]
-) -> "Callable[[Array], Array]":
+    steps: list[Step], constants: dict[bytes, Any], kinds: dict[str, Callable[..., Any]]
+) -> Callable[[Any], Any]:
     asked, answered = INPUT.encode(), OUTPUT.encode()
+    chain = [(kinds[step.kind], step.read, step.written) for step in steps]
 
-    def run(sums: "Array") -> "Array":
+    def run(sums: Any) -> Any:
         values = {**constants, asked: sums}
-        for step, read, written in steps:
-            values[written] = step(*[values[name] for name in read])
+        for function, read, written in chain:
+            values[written] = function(*[values[name] for name in read])
         return values[answered]
 
     return run
+
+
+def _kinds_of_numbers() -> dict[str, Callable[..., Any]]:
+    import numpy as np
+
+    return {
+        "Add": operator.add,
+        "Sub": operator.sub,
+        "Mul": operator.mul,
+        "Div": operator.truediv,
+        "Concat": lambda *parts: np.array([parts]),
+    }
 
 
 def _kinds() -> dict[str, Callable[..., Any]]:

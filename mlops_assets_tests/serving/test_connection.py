@@ -1,0 +1,171 @@
+"""Requests answered where they are read are answered as uvicorn's own connections do."""
+
+import contextlib
+import json
+import re
+import socket
+import threading
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from mlops_assets.serving.service import Limits
+from mlops_assets_tests.serving.callers import Recorder, at_once, served, service_of
+from mlops_assets_tests.serving.test_v2 import PATH, tensors
+
+KEYS = frozenset({"secret"})
+LIMITS = Limits(max_rows=5, max_body_bytes=100_000, body_seconds=1.0)
+SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=80)
+VARYING = re.compile(rb"(date: |x-request-id: |\"(?:request_)?id\":\")[^\"\r]*")
+
+
+@pytest.fixture(scope="module")
+def service(binary):
+    return service_of(binary, scorer=at_once(binary), limits=LIMITS, keys=KEYS)
+
+
+@pytest.fixture(scope="module")
+def ours(service):
+    with served(service) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def plain(service):
+    with served(service, http=HttpToolsProtocol) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def bodies(binary):
+    """By path, bodies that are answered, refused, explained and too large."""
+    one, six = ({"instances": binary.records(rows)} for rows in (1, 6))
+    wrong = {"instances": [{**binary.records(1)[0], "nothing": 1}]}
+    v2 = {"inputs": tensors(binary, 2)}
+    explained = {**v2, "parameters": {"explain": True}}
+    found = {
+        "/invocations": [*map(json.dumps, (one, six, wrong)), "", "{", " " * 40_000, "x" * 200_000],
+        PATH: [json.dumps(v2), json.dumps(explained), json.dumps(one)],
+    }
+    return {path: [body.encode() for body in each] for path, each in found.items()}
+
+
+def request(body, *, path, method="POST", version="1.1", headers=(), chunked=False):
+    lines = [f"{method} {path} HTTP/{version}", "host: test", *headers]
+    if chunked:
+        lines.append("transfer-encoding: chunked")
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+    else:
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def told(port, parts):
+    """Everything the server says to parts that arrive one by one, without what always differs."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in parts:
+            try:
+                connection.sendall(part)
+            except OSError:
+                break
+            time.sleep(0.003)
+        time.sleep(0.02)
+        received = b""
+        try:
+            connection.shutdown(socket.SHUT_WR)
+            while part := connection.recv(65_536):
+                received += part
+        except OSError:
+            pass
+    return VARYING.sub(rb"\1", received)
+
+
+HEADERS = st.lists(
+    st.sampled_from(
+        [
+            "Content-Type: application/json", "content-type: text/csv", "content-type: a/b",
+            "content-encoding: gzip", "X-Request-ID: mine", "connection: close",
+            "Connection: keep-alive", "expect: 100-continue", "x-mlops-probe: 1",
+            "connection: upgrade", "upgrade: h2c", "x-api-key: wrong",
+        ]
+    ),
+    max_size=3, unique=True,
+)  # fmt: skip
+
+
+@SETTINGS
+@given(st.data())
+def test_whatever_is_asked_is_answered_as_by_uvicorn(ours, plain, bodies, data):
+    asked = b""
+    for _ in range(data.draw(st.integers(1, 3), label="requests")):
+        path = data.draw(st.sampled_from(sorted(bodies)))
+        asked += request(
+            data.draw(st.sampled_from(bodies[path])),
+            path=path + data.draw(st.sampled_from(["", "", "", "?", "?explain=true", "/", "#a"])),
+            method=data.draw(st.sampled_from(["POST", "POST", "POST", "GET", "PUT"])),
+            version=data.draw(st.sampled_from(["1.1", "1.1", "1.1", "1.0"])),
+            headers=("authorization: Bearer secret", *data.draw(HEADERS)),
+            chunked=data.draw(st.booleans()),
+        )
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(asked)), max_size=3), label="cuts"))
+    parts = [asked[a:b] for a, b in zip([0, *cuts], [*cuts, len(asked)], strict=True)]
+    assert told(ours, parts) == told(plain, parts)
+
+
+def test_a_request_that_arrives_whole_takes_no_task(ours, service, bodies, monkeypatch):
+    answered = []
+    real = type(service).at_once
+
+    def spied(self, *given):
+        answered.append(real(self, *given))
+        return answered[-1]
+
+    async def never(*_):
+        raise AssertionError("it is answered at once")
+
+    monkeypatch.setattr(type(service), "at_once", spied)
+    monkeypatch.setattr(type(service), "answer", never)
+    body = bodies["/invocations"][0]
+    whole = request(body, path="/invocations", headers=["x-api-key: secret"])
+    said = told(ours, [whole])
+    assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert len(answered) == 1
+    assert said.endswith(VARYING.sub(rb"\1", answered[0]))
+
+
+def test_callers_who_do_not_listen_are_not_answered_without_end(binary, bodies):
+    """What is not read stays unsent, and what is not sent is not asked for."""
+    recorder = Recorder()
+    service = service_of(binary, scorer=at_once(binary), recorder=recorder)
+    one = request(bodies["/invocations"][0], path="/invocations")
+    sent = 0
+    with served(service) as port, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", port))
+        connection.settimeout(1.0)
+        with contextlib.suppress(TimeoutError):
+            while sent < 100_000_000:
+                sent += connection.send(one * 100)
+        assert sent < 100_000_000
+        before = len(recorder.submitted)
+        assert (sent - before * len(one)) < 10_000_000
+        time.sleep(0.5)
+        assert len(recorder.submitted) == before
+        reader = threading.Thread(target=drain, args=(connection,), daemon=True)
+        reader.start()
+        end = time.monotonic() + 20
+        while len(recorder.submitted) == before and time.monotonic() < end:
+            time.sleep(0.02)
+        assert len(recorder.submitted) > before
+
+
+def drain(connection):
+    try:
+        while connection.recv(65_536):
+            pass
+    except OSError:
+        pass
