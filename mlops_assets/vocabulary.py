@@ -5,18 +5,17 @@ Nothing here knows what an asset does; a name that two rooms need is written onc
 """
 
 import functools
-import inspect
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import dagster as dg
 
+from mlops_assets import assets
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.experiment.spec import kind_of
 
 Stage = Literal["features", "tuning", "training", "registry", "deployment", "monitoring"]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 SOURCE = "source"
 FEATURES = "features"
@@ -210,7 +209,12 @@ def asset(
     kinds: set[str],
     description: str,
     code: str,
-    **options: Any,
+    ins: Mapping[str, dg.AssetIn] | None = None,
+    deps: Sequence[dg.AssetKey] = (),
+    check_specs: Sequence[dg.AssetCheckSpec] = (),
+    dagster_type: Any = None,
+    freshness_policy: dg.FreshnessPolicy | None = None,
+    pool: str | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """`dg.asset` with what every asset carries, and the version of its part of the YAML.
 
@@ -221,16 +225,25 @@ def asset(
         kinds: technologies, shown as badges.
         description: Markdown for the UI.
         code: fingerprint of the YAML the asset is made from; a change shows it as stale.
-        options: anything else that `dg.asset` takes.
+        ins: what the function is given, by parameter: key and type.
+        deps: what it waits for, and reads itself.
+        check_specs: of the checks that it evaluates.
+        dagster_type: of its result, where its annotation does not say it.
+        freshness_policy: when it is overdue.
+        pool: whose limit holds its runs.
     """
-    decorate = dg.asset(
+    given = ins or {}
+    spec = dg.AssetSpec(
         **_carried(experiment, stage, *path),
         kinds=kinds,
         description=description,
         code_version=code,
-        **options,
+        deps=[*(each.key for each in given.values() if each.key), *deps],
+        freshness_policy=freshness_policy,
     )
-    return lambda compute: decorate(inspected_once(compute))
+    return assets.asset_of(
+        spec, ins=given, check_specs=check_specs, dagster_type=dagster_type, pool=pool
+    )
 
 
 def external_asset(
@@ -255,16 +268,6 @@ def _carried(experiment: Experiment, stage: Stage, *path: str) -> dict[str, Any]
             "yaml": dg.MetadataValue.path(str(experiment.path)),
         },
     }
-
-
-def inspected_once(compute: Function) -> Function:
-    """The same function, with its signature written on it.
-
-    Dagster asks for the signature of every asset and check about thirty times, and Python works it
-    out anew each time, unless it stands on the function: a quarter of the time decorating takes.
-    """
-    compute.__signature__ = inspect.signature(compute)  # type: ignore[attr-defined]
-    return compute
 
 
 @functools.cache

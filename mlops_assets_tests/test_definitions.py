@@ -261,7 +261,7 @@ def test_dagster_need_not_work_out_a_signature_anew(loaded: dg.Definitions) -> N
         if not each.is_executable:
             continue
         computed = each.op.compute_fn.decorated_fn
-        assert "__signature__" in vars(computed), f"{each.op.name}: use names.inspected_once"
+        assert "__signature__" in vars(computed), f"{each.op.name}: it is made by `assets`"
 
 
 def test_every_check_job_and_schedule_has_a_description(loaded: dg.Definitions) -> None:

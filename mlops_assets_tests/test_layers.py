@@ -32,7 +32,7 @@ SERVING_FORMATS = (
 """What the platform may know of the program on the endpoint: the formats both sides read and write,
 the client, and the scorer that predicts exactly as an endpoint does."""
 
-STAGE_MAY = ("vocabulary", "experiment", "gateways", "modeling", *SERVING_FORMATS)
+STAGE_MAY = ("assets", "vocabulary", "experiment", "gateways", "modeling", *SERVING_FORMATS)
 SPECS = tuple(f"{stage}.spec" for stage in STAGES)
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -53,7 +53,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateways": ("gateways", *SERVING_FORMATS),
     "modeling": ("modeling", "gateways", *SERVING_FORMATS),
     # Names, and what every asset carries of its experiment.
-    "vocabulary": ("experiment.model", "experiment.spec", "gateways.records"),
+    "vocabulary": ("assets", "experiment.model", "experiment.spec", "gateways.records"),
+    "assets": (),
     **{
         f"{stage}.spec": ("experiment.spec", "experiment.windows", "modeling.tasks", stage)
         for stage in STAGES

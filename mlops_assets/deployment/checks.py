@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import dagster as dg
 
+from mlops_assets import assets
 from mlops_assets import vocabulary as names
 from mlops_assets.deployment import truth
 from mlops_assets.deployment.breach import metadata_of
@@ -79,7 +80,7 @@ def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
     kind = kind_of(type(target))
     key = names.endpoint_key(experiment.name, kind)
 
-    @dg.multi_asset_check(
+    @assets.checks_of(
         name="__".join((*key.path, "checks")),
         specs=[
             dg.AssetCheckSpec(
@@ -99,7 +100,6 @@ def _checks(experiment: Experiment, target: Target) -> dg.AssetChecksDefinition:
         ins={"endpoint": dg.AssetIn(key)},
         can_subset=True,
     )
-    @names.inspected_once
     def checks(
         context: dg.AssetCheckExecutionContext,
         endpoint: Endpoint,

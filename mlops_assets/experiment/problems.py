@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mlops_assets.experiment.document import KeyPath
+from mlops_assets.experiment.spec import Spec, descriptions
 
 _KINDS = {
     "int": "a whole number",
@@ -130,7 +131,7 @@ def _sentence(
     kind, met, context = details["type"], details["input"], details.get("ctx", {})
     inner, discriminator = _bare(annotation)
     if kind == "missing":
-        return path, f"missing; {_description(annotation)}"
+        return path, f"missing; {_description(path, annotation, parent)}"
     if kind == "extra_forbidden":
         known = list(parent.model_fields)
         return path, (f"unknown key{suggestion(path[-1], known)}; known keys: {', '.join(known)}")
@@ -153,7 +154,7 @@ def _sentence(
         return path, message if said else f"{message} (found {shown(met)})"
     if kind == "string_pattern_mismatch":
         written = "what stands there" if _hides(parent) else shown(met)
-        return path, f"{written} is not allowed; {_description(annotation)}"
+        return path, f"{written} is not allowed; {_description(path, annotation, parent)}"
     if kind == "too_short":
         return path, f"needs at least {context['min_length']}, has {context['actual_length']}"
     if (base := kind.split("_")[0]) in _KINDS and kind.endswith(("_type", "_parsing", "_float")):
@@ -221,9 +222,10 @@ def _not_allowed(met: Any, allowed: list[str]) -> str:
     return f"{shown(met)} is not allowed{hint}; allowed: {', '.join(allowed)}"
 
 
-def _description(annotation: Any) -> str:
-    text = annotation.description if isinstance(annotation, FieldInfo) else None
-    section = _bare(annotation)[0]
+def _description(path: KeyPath, annotation: Any, parent: Any) -> str:
+    text, section = None, _bare(annotation)[0]
+    if isinstance(parent, type) and issubclass(parent, Spec):
+        text = descriptions(parent).get(str(path[-1]))
     if not text and isinstance(section, type) and issubclass(section, BaseModel):
         text = section.__doc__
     return " ".join(text.split()) if text else "see configs/schema.json"

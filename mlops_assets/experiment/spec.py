@@ -1,17 +1,23 @@
 """The base of every YAML section, and the discovery of plug-ins. Knows no section by name."""
 
+import ast
+import functools
 import hashlib
 import importlib
 import inspect
 import json
 import pkgutil
+import textwrap
 from functools import reduce
+from itertools import pairwise
 from operator import or_
 from types import ModuleType
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 T = TypeVar("T")
 
@@ -31,13 +37,47 @@ TimeZone = Annotated[str, AfterValidator(_check_time_zone)]
 class Spec(BaseModel):
     """A frozen section of an experiment's YAML that refuses unknown keys."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        found = handler(core)
+        properties = handler.resolve_ref_schema(found)["properties"]
+        for name, text in descriptions(cls).items():
+            properties[name] = {**properties[name], "description": text}
+        return found
 
     def fingerprint(self) -> str:
         """Twelve hex digits that change when, and only when, a value of the section changes."""
         return digest_of(self.model_dump(mode="json"))
+
+
+@functools.cache
+def descriptions(section: type[Spec]) -> dict[str, str]:
+    """What the docstrings below a section's fields say, by field.
+
+    They are read when somebody asks. Pydantic would do it as well, but for every section whenever
+    a process starts, which takes half a second.
+    """
+    found: dict[str, str] = {}
+    for kind in reversed(section.__mro__):
+        if issubclass(kind, Spec):
+            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+            found |= _docstrings(definition)
+    return {name: text for name, text in found.items() if name in section.model_fields}
+
+
+def _docstrings(definition: ast.stmt) -> dict[str, str]:
+    body = definition.body if isinstance(definition, ast.ClassDef) else []
+    return {
+        field.target.id: inspect.cleandoc(below.value.value)
+        for field, below in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+        if isinstance(below.value.value, str)
+    }
 
 
 def digest_of(values: Any) -> str:

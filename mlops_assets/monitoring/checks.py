@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from mlops_assets import assets
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways import telemetry
@@ -53,7 +54,7 @@ def _checks(experiment: Experiment, ask: Ask) -> dg.AssetChecksDefinition:
     key = names.asset_key(experiment.name, names.SERVING_PROFILE)
     reference = names.asset_key(experiment.name, names.REFERENCE_PROFILE)
 
-    @dg.multi_asset_check(
+    @assets.checks_of(
         name=f"{experiment.name}__{names.SERVING_PROFILE}_checks",
         specs=[
             dg.AssetCheckSpec(
@@ -88,7 +89,6 @@ def _checks(experiment: Experiment, ask: Ask) -> dg.AssetChecksDefinition:
         ins={"serving_profile": dg.AssetIn(key)},
         can_subset=True,
     )
-    @names.inspected_once
     def serving_profile_checks(
         context: dg.AssetCheckExecutionContext,
         serving_profile: ServingProfile,

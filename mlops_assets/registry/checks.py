@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from mlops_assets import assets
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.decisions import THE_GATES, Decision
@@ -34,7 +35,7 @@ DESCRIPTIONS = {
 def build(experiment: Experiment) -> dg.Definitions:
     key = names.asset_key(experiment.name, names.EVALUATION)
 
-    @dg.multi_asset_check(
+    @assets.checks_of(
         name=f"{experiment.name}__{names.EVALUATION}_gates",
         specs=[
             dg.AssetCheckSpec(name, asset=key, blocking=True, description=DESCRIPTIONS[name])
@@ -43,7 +44,6 @@ def build(experiment: Experiment) -> dg.Definitions:
         ins={"evaluation": dg.AssetIn(key)},
         can_subset=True,
     )
-    @names.inspected_once
     def gates(
         context: dg.AssetCheckExecutionContext,
         evaluation: Evaluation,

@@ -95,14 +95,14 @@ class Masks:
             sums = np.ascontiguousarray(np.moveaxis(added, 2, 0)).sum(axis=0)
         return sums
 
-    def alone(self, row: "Array") -> "np.float64":
+    def alone(self, row: "Array") -> float:
         """The sum of one row, of shape (columns,), where there is one target. It is the usual
         request: the same as above in half the time, by arrays of one dimension."""
         asked = self._asked_alone.copy()
         asked.imag = row if self._every == len(row) else row[self._columns]
         places = self._joined.searchsorted(asked)
         leaf = self._leaf(self._and(self._table.take(places, axis=0)))
-        total: np.float64 = self._weights.take(leaf).cumsum()[-1]
+        total: float = self._weights.take(leaf).cumsum().item(-1)
         return total
 
     def _leaf(self, left: "Array") -> "Array":

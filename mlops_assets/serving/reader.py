@@ -23,12 +23,21 @@ TYPES: dict[str, Any] = {
 ENTITY = str | int | float | None
 
 
-class Split(Struct, forbid_unknown_fields=True):
-    """A table whose header says in which order its rows are to be read."""
+class Header(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Of a table: in which order its rows are to be read."""
 
     columns: tuple[str, ...]
-    data: msgspec.Raw
     index: Any = None
+
+
+class Split(Header):
+    """A table, its rows still to be read."""
+
+    data: msgspec.Raw
+
+
+SPLIT = b'{"dataframe_split"'
+"""How a body begins that holds one."""
 
 
 class Rows(Struct, frozen=True):
@@ -121,9 +130,15 @@ class _Types:
         )
         self._body = msgspec.json.Decoder(body)
         self._record = msgspec.json.Decoder(record)
-        self._rows_of = lru_cache(16)(self._rows_decoder)
+        self._decoders = lru_cache(16)(self._decoders_of)
+        self._before: tuple[tuple[str, ...], msgspec.json.Decoder[Any]] | None = None
+        """The header of a table that was read, and what reads another one with it."""
 
     def json(self, body: bytes) -> dict[str, list[Any]]:
+        if self._before is not None and body.startswith(SPLIT):
+            columns = self._as_before(body, *self._before)
+            if columns is not None:
+                return columns
         given = [v for v in msgspec.structs.astuple(self._body.decode(body)) if v is not UNSET]
         if len(given) != 1:
             raise ValueError("one dialect is expected")
@@ -144,9 +159,26 @@ class _Types:
         return self._named(self._names, [msgspec.structs.astuple(record) for record in records])
 
     def _from_split(self, split: Split) -> dict[str, list[Any]]:
-        rows = self._rows_of(split.columns).decode(split.data)
-        columns = self._named(split.columns, rows)
-        if split.columns == self._names:
+        rows, whole = self._decoders(split.columns)
+        columns = self._from_rows(split.columns, rows.decode(split.data))
+        self._before = split.columns, whole
+        return columns
+
+    def _as_before(
+        self, body: bytes, header: tuple[str, ...], whole: "msgspec.json.Decoder[Any]"
+    ) -> dict[str, list[Any]] | None:
+        """The columns of a table whose header is that of the table before, in one pass."""
+        try:
+            split = whole.decode(body).dataframe_split
+        except ValueError:
+            return None
+        return self._from_rows(header, split.data) if split.columns == header else None
+
+    def _from_rows(
+        self, header: tuple[str, ...], rows: list[tuple[Any, ...]]
+    ) -> dict[str, list[Any]]:
+        columns = self._named(header, rows)
+        if header == self._names:
             return columns
         return {name: columns[name] for name in self._names if name in columns}
 
@@ -176,12 +208,15 @@ class _Types:
                 columns[self._entity] = [None if v is UNSET else v for v in values]
         return columns
 
-    def _rows_decoder(self, header: tuple[str, ...]) -> "msgspec.json.Decoder[Any]":
+    def _decoders_of(self, header: tuple[str, ...]) -> "tuple[msgspec.json.Decoder[Any], ...]":
+        """Of the rows below a header, and of the whole body."""
         known = set(header)
         if len(known) != len(header) or {*self._names} - {self._entity} != known - {self._entity}:
             raise ValueError("header differs from the schema")
-        row: Any = tuple[tuple(self._types[name] for name in header)]  # type: ignore[misc]
-        return msgspec.json.Decoder(list[row])
+        rows: Any = list[tuple[tuple(self._types[name] for name in header)]]  # type: ignore[misc]
+        table = msgspec.defstruct("Table", [("data", rows)], bases=(Header,))
+        body = msgspec.defstruct("Body", [("dataframe_split", table)], forbid_unknown_fields=True)
+        return msgspec.json.Decoder(rows), msgspec.json.Decoder(body)
 
     def _struct(self, title: str, of: Callable[[Any], Any]) -> type[Struct]:
         # A field's name can be anything, an attribute's cannot.

@@ -98,7 +98,7 @@ class Scorer:
                 values = predict.run(asked)
             else:
                 values = predict(columns)
-        except (ValueError, OverflowError) as error:
+        except (ValueError, ArithmeticError) as error:
             raise ScoringError(f"the model cannot score these values: {error}") from error
         regression = self.manifest.task == "regression"
         rows: list[Any] = values.tolist()

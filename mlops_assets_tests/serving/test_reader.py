@@ -136,6 +136,30 @@ def test_numbers_are_read_to_the_last_bit(number):
     assert rows.columns["class"] == [True]
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.permutations([*NAMES, "who"]), st.booleans(), st.sampled_from([None, "", " ", "\n"])
+        ),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_it_makes_no_difference_what_was_read_before(orders):
+    """A header is remembered; another one, a field left out, or other white space may follow."""
+    values = {**GOOD, "who": "me"}
+    for order, named, space in orders:
+        header = [name for name in order if named or name != "who"]
+        table = {"columns": header, "data": [[values[name] for name in header]]}
+        body = json.dumps({"dataframe_split": table}).encode()
+        if space is not None:
+            body = body.replace(b"{", space.encode() + b"{" + space.encode())
+        assert is_same(*both(body))
+        found = READER.json(body)
+        assert found.columns == TYPED
+        assert found.entities == (["me"] if named else None)
+
+
 def test_names_may_be_anything():
     record = {"a b": 1, "class": None, "é": "ü"}
     for content in ([record], {name: [value] for name, value in record.items()}):

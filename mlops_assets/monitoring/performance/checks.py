@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from mlops_assets import assets
 from mlops_assets import vocabulary as names
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.gateways.data_store import DataStore
@@ -36,7 +37,7 @@ def _quality_holds(experiment: Experiment) -> dg.AssetChecksDefinition:
     key = names.asset_key(experiment.name, names.PERFORMANCE)
     metric = spec.metric or experiment.metric
 
-    @dg.multi_asset_check(
+    @assets.checks_of(
         name=f"{experiment.name}__{names.QUALITY_HOLDS}",
         specs=[
             dg.AssetCheckSpec(
@@ -50,7 +51,6 @@ def _quality_holds(experiment: Experiment) -> dg.AssetChecksDefinition:
         ],
         ins={"performance": dg.AssetIn(key)},
     )
-    @names.inspected_once
     def quality_holds(
         performance: Performance, data_store: dg.ResourceParam[DataStore]
     ) -> dg.AssetCheckResult:
@@ -70,7 +70,7 @@ def _rows_have_not_drifted(experiment: Experiment) -> dg.AssetChecksDefinition:
     spec = experiment.monitoring.drift
     key = names.asset_key(experiment.name, names.PREDICTION_LOG)
 
-    @dg.multi_asset_check(
+    @assets.checks_of(
         name=f"{experiment.name}__{names.ROWS_HAVE_NOT_DRIFTED}",
         specs=[
             dg.AssetCheckSpec(
@@ -83,7 +83,6 @@ def _rows_have_not_drifted(experiment: Experiment) -> dg.AssetChecksDefinition:
         ],
         ins={"prediction_log": dg.AssetIn(key)},
     )
-    @names.inspected_once
     def rows_have_not_drifted(
         context: dg.AssetCheckExecutionContext,
         prediction_log: LoggedRows,

@@ -4,6 +4,7 @@ One row is asked for most of the time, and to start onnxruntime for a few sums c
 trees. What differs from its answers is the last bit of an exponential.
 """
 
+import math
 import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-
-
-NUMERIC = frozenset({"Add", "Sub", "Mul", "Div", "Exp", "Sigmoid"})
-"""Kinds of nodes that give a number for numbers."""
 
 
 class Step(NamedTuple):
@@ -39,14 +36,15 @@ class Links(NamedTuple):
         """(n, targets) sums to what the model answers."""
         return _chained(self.steps, self.constants, _kinds())
 
-    def function_of_one(self) -> "Callable[[np.float64], Array] | None":
-        """The sum of one row to the (1, outputs) answer, in a third of the time; None where numbers
-        do not do for arrays."""
-        single = {name: a.reshape(-1)[0] for name, a in self.constants.items() if a.size == 1}
+    def function_of_one(self) -> "Callable[[float], Array] | None":
+        """The sum of one row to the (1, outputs) answer, in a quarter of the time; None where
+        numbers do not do for arrays. Raises ArithmeticError where arrays get no finite number."""
+        single = {name: a.item() for name, a in self.constants.items() if a.size == 1}
         *inner, last = [step.kind for step in self.steps]
-        if len(single) < len(self.constants) or last != "Concat" or not NUMERIC.issuperset(inner):
+        if len(single) < len(self.constants) or last != "Concat" or "Concat" in inner:
             return None
-        return _chained(self.steps, single, _kinds() | _kinds_of_numbers())
+        kinds = _kinds_of_numbers()
+        return _chained(self.steps, single, kinds) if kinds.keys() >= {*inner} else None
 
 
 def read(content: bytes) -> Links | None:
@@ -95,8 +93,14 @@ def _kinds_of_numbers() -> dict[str, Callable[..., Any]]:
         "Sub": operator.sub,
         "Mul": operator.mul,
         "Div": operator.truediv,
+        "Exp": math.exp,
+        "Sigmoid": _sigmoid_of_one,
         "Concat": lambda *parts: np.array([parts]),
     }
+
+
+def _sigmoid_of_one(x: float) -> float:
+    return 1.0 / (1.0 + math.exp(-max(x, -700.0)))
 
 
 def _kinds() -> dict[str, Callable[..., Any]]:

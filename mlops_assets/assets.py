@@ -1,0 +1,137 @@
+"""An asset from a function, for hundreds of experiments.
+
+What Dagster finds out about a function (its inputs, types, resources and configuration) takes two
+milliseconds, and is the same for every experiment: their functions differ in what they enclose
+alone. It is found out once, and other experiments' ops are copies with their own name and function.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import dagster as dg
+from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
+
+Compute = Callable[..., Any]
+
+RESULT = "result"
+
+
+class Shape(NamedTuple):
+    """What ops must have in common to be copies of one another."""
+
+    code: Any
+    """Of the function."""
+    ins: tuple[tuple[str, Any], ...]
+    """Names and types of what the function is given."""
+    waits: tuple[str, ...]
+    """Names of what it only waits for."""
+    outs: tuple[tuple[str, tuple[Any, ...]], ...]
+    """Names of what it gives, and their types; none where its annotation says it."""
+    required: bool
+    """Whether it gives all of them."""
+
+
+_ops: dict[Shape, dg.OpDefinition] = {}
+
+
+def asset_of(
+    spec: dg.AssetSpec,
+    *,
+    ins: Mapping[str, dg.AssetIn],
+    check_specs: Sequence[dg.AssetCheckSpec],
+    dagster_type: Any,
+    pool: str | None,
+) -> Callable[[Compute], dg.AssetsDefinition]:
+    """As `dg.asset` of the same arguments, but for names of the op's inputs and outputs.
+
+    Args:
+        spec: what Dagster shows; its `deps` are all, those of `ins` as well.
+        ins: what the function is given, by parameter: key and type.
+        check_specs: of the checks that it evaluates.
+        dagster_type: of its result; None where its annotation says it.
+        pool: whose limit holds its runs.
+    """
+
+    def decorate(compute: Compute) -> dg.AssetsDefinition:
+        keys = _keys(ins, [dep.asset_key for dep in spec.deps])
+        checks = {each.name: each for each in check_specs}
+        result = () if dagster_type is None else (dagster_type,)
+        op = _op(compute, ins, keys, {RESULT: result} | dict.fromkeys(checks, (None,)))
+        op._name = spec.key.to_python_identifier()
+        op._description, op._version, op._pool = spec.description, spec.code_version, pool
+        return dg.AssetsDefinition(
+            node_def=op,
+            keys_by_input_name=keys,
+            keys_by_output_name={RESULT: spec.key},
+            check_specs_by_output_name=checks,
+            specs=[spec],
+        )
+
+    return decorate
+
+
+def checks_of(
+    *,
+    name: str,
+    specs: Sequence[dg.AssetCheckSpec],
+    ins: Mapping[str, dg.AssetIn],
+    can_subset: bool = False,
+) -> Callable[[Compute], dg.AssetChecksDefinition]:
+    """As `dg.multi_asset_check` of the same arguments, with the same difference."""
+
+    def decorate(compute: Compute) -> dg.AssetChecksDefinition:
+        deps = [dep.asset_key for spec in specs for dep in spec.additional_deps]
+        keys = _keys(ins, [*(spec.asset_key for spec in specs), *deps])
+        outs = {spec.name: (None,) for spec in specs}
+        op = _op(compute, ins, keys, outs, required=not can_subset)
+        op._name = name
+        return dg.AssetChecksDefinition.create(
+            node_def=op,
+            keys_by_input_name=keys,
+            check_specs_by_output_name={spec.name: spec for spec in specs},
+            can_subset=can_subset,
+        )
+
+    return decorate
+
+
+def _keys(ins: Mapping[str, dg.AssetIn], deps: Sequence[dg.AssetKey]) -> dict[str, dg.AssetKey]:
+    """By the name of an input what it stands for: first what is given, then what is waited for."""
+    given = {}
+    for name, each in ins.items():
+        if each.key is None or each != dg.AssetIn(each.key, dagster_type=each.dagster_type):
+            raise ValueError(f"an input has a key, may have a type, and nothing else: {each}")
+        given[name] = each.key
+    return given | {key.path[-1]: key for key in deps if key not in given.values()}
+
+
+def _op(
+    compute: Compute,
+    ins: Mapping[str, dg.AssetIn],
+    names: Mapping[str, Any],
+    outs: Mapping[str, tuple[Any, ...]],
+    *,
+    required: bool = True,
+) -> dg.OpDefinition:
+    """An op without a name of its own."""
+    types = tuple((name, each.dagster_type) for name, each in ins.items())
+    waits = tuple(name for name in names if name not in ins)
+    shape = Shape(compute.__code__, types, waits, tuple(outs.items()), required)
+    if shape not in _ops:
+        _ops[shape] = dg.op(
+            ins={name: dg.In(kind) for name, kind in types}
+            | {name: dg.In(dg.Nothing) for name in waits},
+            out={name: _out(kind, required=required) for name, kind in outs.items()},
+        )(compute)
+    op = copy.copy(_ops[shape])
+    # Dagster asks for a function's signature about thirty times, and Python works it out anew each
+    # time, unless it stands on the function.
+    compute.__signature__ = inspect.signature(compute)  # type: ignore[attr-defined]
+    op._compute_fn = DecoratedOpFunction(compute)
+    return op
+
+
+def _out(kind: tuple[Any, ...], *, required: bool) -> dg.Out:
+    return dg.Out(kind[0], is_required=required) if kind else dg.Out(is_required=required)
