@@ -104,7 +104,12 @@ def _keys(ins: Mapping[str, dg.AssetIn], deps: Sequence[dg.AssetKey]) -> dict[st
         if each.key is None or each != dg.AssetIn(each.key, dagster_type=each.dagster_type):
             raise ValueError(f"an input has a key, may have a type, and nothing else: {each}")
         given[name] = each.key
-    return given | {key.path[-1]: key for key in deps if key not in given.values()}
+    waits = [key for key in dict.fromkeys(deps) if key not in given.values()]
+    # Without the experiment, whose ops would not be copies otherwise.
+    keys = given | {"__".join(key.path[1:]): key for key in waits}
+    if len(keys) < len(given) + len(waits):
+        raise ValueError(f"two inputs have one name: {[*given]}, {waits}")
+    return keys
 
 
 def _op(

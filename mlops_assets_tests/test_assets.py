@@ -109,3 +109,10 @@ def test_an_input_with_more_than_key_and_type_is_refused(given):
     )
     with pytest.raises(ValueError, match="nothing else"):
         decorate(lambda a: a)
+
+
+def test_two_inputs_of_one_name_are_refused():
+    spec = dg.AssetSpec(["one", "made"], deps=[["one", "b"], ["two", "b"]])
+    decorate = assets.asset_of(spec, ins={}, check_specs=[], dagster_type=None, pool=None)
+    with pytest.raises(ValueError, match="two inputs have one name"):
+        decorate(lambda: None)

@@ -23,7 +23,8 @@ class Application:
         self._service = service
         self._routes = routes = Routes(service)
         self._ids = request_ids()
-        self.at_once_paths = frozenset(path.encode() for path in routes.scoring)
+        quick = routes.scoring if service.fast else ()
+        self.at_once_paths = frozenset(path.encode() for path in quick)
         """Of the requests that `at_once` may answer: without a query."""
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:

@@ -85,7 +85,8 @@ class Service:
         self.reader = Reader(manifest.schema, max_rows=limits.max_rows, entity=manifest.entity)
         self._waiting = 0
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="score")
-        self._fast = manifest.runtime in FAST_RUNTIMES
+        self.fast = manifest.runtime in FAST_RUNTIMES
+        """Whether a row can be scored on the event loop."""
         self._byte_seconds = 0.0
         """What a byte of a body costs to score, learned from the requests."""
 
@@ -131,7 +132,7 @@ class Service:
 
     def _quickly(self, call: "Call", body: bytes, read: Read) -> bytes | None:
         size = len(body)
-        if not self._fast or size > SMALL_BODY or size * self._byte_seconds > AT_ONCE:
+        if not self.fast or size > SMALL_BODY or size * self._byte_seconds > AT_ONCE:
             return None
         question = read(body)
         return None if question.explain else self._answer(question, call, body)

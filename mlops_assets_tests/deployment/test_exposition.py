@@ -5,7 +5,7 @@ import pytest
 from mlops_assets.deployment import exposition
 from mlops_assets.deployment.counts import total
 from mlops_assets.gateways.telemetry import ProfileLog
-from mlops_assets.serving.app import build
+from mlops_assets.serving.app import Application
 from mlops_assets_tests.builders import make_bundle
 from mlops_assets_tests.serving.callers import Recorder, TestClient, service_of
 
@@ -21,7 +21,7 @@ def metrics(built, *, recorder=None):
     if recorder is not None:
         service.metrics.watch(recorder)
     record = built.records(1)[0]
-    with TestClient(build(service)) as client:
+    with TestClient(Application(service)) as client:
         for content in (record, {**record, "tenure": "x"}, {**record, "more": 1}):
             client.post("/invocations", json={"instances": [content]})
         return client.get("/metrics").text
