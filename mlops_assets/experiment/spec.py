@@ -59,7 +59,7 @@ def descriptions(section: type[Spec]) -> dict[str, str]:
     """What the docstrings below a section's fields say, by field.
 
     They are read when somebody asks. Pydantic would do it as well, but for every section whenever
-    a process starts, which takes half a second.
+    a process starts, which takes a quarter of a second.
     """
     found: dict[str, str] = {}
     for kind in reversed(section.__mro__):

@@ -49,8 +49,9 @@ class Application:
         """The answer to a POST without suspending; None where that would hold up others."""
         started = time.perf_counter()
         service = self._service
-        route = self._routes.scoring[path.decode()]
-        call = Call("POST", path.decode(), b"", headers, self._ids)
+        asked = path.decode()
+        route = self._routes.scoring[asked]
+        call = Call("POST", asked, b"", headers, self._ids)
         try:
             route.check(call, service.keys)
             content = service.at_once(call, body, route.asked(call))

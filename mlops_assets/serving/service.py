@@ -108,10 +108,12 @@ class Service:
         try:
             limits = self.limits
             body = await call.body(limit=limits.max_body_bytes, seconds=limits.body_seconds)
-            answer = self._quickly(call, body, read)
-            if answer is None:
-                answer = await self._in_thread(lambda: self._answer(read(body), call, body))
-            return answer
+            if not self._is_quick(body):
+                return await self._in_thread(lambda: self._answer(read(body), call, body))
+            question = read(body)
+            if question.explain:
+                return await self._in_thread(lambda: self._answer(question, call, body))
+            return self._answer(question, call, body)
         finally:
             self._waiting -= 1
 
@@ -122,7 +124,10 @@ class Service:
             RequestError: the request is refused, with the status and the reason.
         """
         self._admit()
-        return self._quickly(call, body, read)
+        if not self._is_quick(body):
+            return None
+        question = read(body)
+        return None if question.explain else self._answer(question, call, body)
 
     def _admit(self) -> None:
         if not self.ready:
@@ -130,12 +135,9 @@ class Service:
         if self._waiting >= self.limits.max_in_flight:
             raise RequestError(503, "overload", "too many requests in flight; try again")
 
-    def _quickly(self, call: "Call", body: bytes, read: Read) -> bytes | None:
+    def _is_quick(self, body: bytes) -> bool:
         size = len(body)
-        if not self.fast or size > SMALL_BODY or size * self._byte_seconds > AT_ONCE:
-            return None
-        question = read(body)
-        return None if question.explain else self._answer(question, call, body)
+        return self.fast and size <= SMALL_BODY and size * self._byte_seconds <= AT_ONCE
 
     def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         return asyncio.get_running_loop().run_in_executor(self._threads, work)
