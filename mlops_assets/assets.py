@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
+from dagster._core.definitions.definition_config_schema import IDefinitionConfigSchema
 
 Compute = Callable[..., Any]
 
@@ -33,7 +34,48 @@ class Shape(NamedTuple):
     """Whether it gives all of them."""
 
 
-_ops: dict[Shape, dg.OpDefinition] = {}
+class Found(NamedTuple):
+    """What is copied."""
+
+    op: dg.OpDefinition
+    signature: inspect.Signature
+
+
+class NoConfiguration(IDefinitionConfigSchema):
+    """Of an op without a parameter `config`: what somebody configures it with is refused.
+
+    Dagster takes anything there, and leaves it unused.
+    """
+
+    def as_field(self) -> Any:
+        return None
+
+
+class Asset(dg.AssetsDefinition):
+    """Is given the resources of a location without being built anew by Dagster."""
+
+    def with_resources(
+        self, resource_defs: Mapping[str, dg.ResourceDefinition]
+    ) -> dg.AssetsDefinition:
+        # All of the same needs are given the same.
+        known = (self.op.required_resource_keys, tuple(resource_defs.items()))
+        if self.resource_defs:
+            return super().with_resources(resource_defs)
+        if known not in _resources:
+            _resources[known] = super().with_resources(resource_defs).resource_defs
+        given = copy.copy(self)
+        given._resource_defs = _resources[known]
+        return given
+
+
+class Checks(Asset, dg.AssetChecksDefinition):
+    """Likewise."""
+
+
+NO_CONFIGURATION = NoConfiguration()
+
+_found: dict[Shape, Found] = {}
+_resources: dict[Any, Mapping[str, dg.ResourceDefinition]] = {}
 
 
 def asset_of(
@@ -61,7 +103,7 @@ def asset_of(
         op = _op(compute, ins, keys, {RESULT: result} | dict.fromkeys(checks, (None,)))
         op._name = spec.key.to_python_identifier()
         op._description, op._version, op._pool = spec.description, spec.code_version, pool
-        return dg.AssetsDefinition(
+        return Asset(
             node_def=op,
             keys_by_input_name=keys,
             keys_by_output_name={RESULT: spec.key},
@@ -87,9 +129,10 @@ def checks_of(
         outs = {spec.name: (None,) for spec in specs}
         op = _op(compute, ins, keys, outs, required=not can_subset)
         op._name = name
-        return dg.AssetChecksDefinition.create(
+        return Checks(
             node_def=op,
             keys_by_input_name=keys,
+            keys_by_output_name={},
             check_specs_by_output_name={spec.name: spec for spec in specs},
             can_subset=can_subset,
         )
@@ -124,16 +167,21 @@ def _op(
     types = tuple((name, each.dagster_type) for name, each in ins.items())
     waits = tuple(name for name in names if name not in ins)
     shape = Shape(compute.__code__, types, waits, tuple(outs.items()), required)
-    if shape not in _ops:
-        _ops[shape] = dg.op(
+    if shape not in _found:
+        signature = inspect.signature(compute)
+        configuration: Any = None if "config" in signature.parameters else NO_CONFIGURATION
+        op = dg.op(
             ins={name: dg.In(kind) for name, kind in types}
             | {name: dg.In(dg.Nothing) for name in waits},
             out={name: _out(kind, required=required) for name, kind in outs.items()},
+            config_schema=configuration,
         )(compute)
-    op = copy.copy(_ops[shape])
+        _found[shape] = Found(op, signature)
+    found = _found[shape]
     # Dagster asks for a function's signature about thirty times, and Python works it out anew each
     # time, unless it stands on the function.
-    compute.__signature__ = inspect.signature(compute)  # type: ignore[attr-defined]
+    compute.__signature__ = found.signature  # type: ignore[attr-defined]
+    op = copy.copy(found.op)
     op._compute_fn = DecoratedOpFunction(compute)
     return op
 

@@ -5,10 +5,15 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mlops_assets import assets, graph
+from mlops_assets import assets, graph, resources, settings
 from mlops_assets.experiment import loader
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+RESOURCES = {
+    name: dg.ResourceDefinition.hardcoded_resource(name)
+    for name in resources.build(settings.load({}))
+    if name != "io_manager"
+} | {"io_manager": dg.IOManagerDefinition.hardcoded_io_manager(dg.InMemoryIOManager())}
 
 
 def by_asset(spec, *, ins, check_specs, dagster_type, pool):
@@ -53,6 +58,7 @@ def told(made):
         "op": (op.name, op.description, op._version, op.pool, dict(op.tags), op.retry_policy),
         "resources": (op.required_resource_keys, made.required_resource_keys),
         "config": sorted(getattr(op.config_schema.config_type, "fields", {})),
+        "given": dict(made.with_resources(RESOURCES).resource_defs),
         "function": op.compute_fn.decorated_fn.__code__,
         "parameters": [n for n in op.compute_fn.positional_inputs() if n in op.input_dict],
         "inputs": inputs,

@@ -11,8 +11,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 STAGES = ("features", "tuning", "training", "registry", "deployment", "monitoring")
 DAGSTER_FILES = {
-    "assets", "checks", "sensors", "schedules", "definitions", "graph", "launcher", "resources",
-    "vocabulary",
+    "assets", "checks", "sensors", "schedules", "definitions", "graph", "jobs", "launcher",
+    "resources", "vocabulary",
 }  # fmt: skip
 
 SERVING_FORMATS = (
@@ -80,7 +80,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "vocabulary", "settings", "gateways", "features.sources.base", "deployment.targets.base",
         "monitoring.sinks.base",
     ),
-    "graph": ("vocabulary", "experiment", *STAGES),
+    "jobs": (),
+    "graph": ("jobs", "vocabulary", "experiment", *STAGES),
     "definitions": ("graph", "resources", "settings", "experiment.loader"),
     # How runs are started, whatever they run.
     "forking": (),

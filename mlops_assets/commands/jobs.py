@@ -12,7 +12,7 @@ from mlops_assets.launcher import Worker
 from mlops_assets.settings import Settings
 
 if TYPE_CHECKING:
-    import dagster as dg  # noqa: TID251
+    import dagster as dg
 
     from mlops_assets.experiment.model import Experiment
 
@@ -49,7 +49,7 @@ class JobResult:
 
 def definitions(settings: Settings, experiment: "Experiment") -> "dg.Definitions":
     """The graph of this experiment alone, wherever its YAML lies."""
-    import dagster as dg  # noqa: TID251
+    import dagster as dg
 
     from mlops_assets import resources
     from mlops_assets.graph import build_all

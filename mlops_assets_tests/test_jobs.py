@@ -1,0 +1,60 @@
+"""What a run of a job may be configured with is what Dagster says of it, for every experiment."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.job_definition import _create_run_config_schema
+
+from mlops_assets import graph, resources, settings
+from mlops_assets.experiment import loader
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@pytest.fixture(scope="module", params=["in_process", "kubernetes"])
+def loaded(request, tmp_path_factory):
+    """The shipped experiments, and each once more under another name."""
+    chosen = settings.load({"MLOPS_HOME": str(tmp_path_factory.mktemp("home"))})
+    found = loader.load_all(CONFIGS)
+    again = [one.model_copy(update={"name": f"{one.name}_2"}) for one in found]
+    shared = dg.Definitions(
+        resources=resources.build(chosen), executor=resources.executor(request.param)
+    )
+    return graph.build_all([*found, *again], shared)
+
+
+def jobs(loaded):
+    """Those of the experiments."""
+    return [job for job in loaded.jobs if "__" in job.name]
+
+
+def test_each_job_is_described_as_by_dagster(loaded):
+    for job in jobs(loaded):
+        ours, theirs = job.run_config_schema, _create_run_config_schema(job)
+        assert ours.config_type.key == theirs.config_type.key
+        assert ours.config_type_dict_by_key.keys() == theirs.config_type_dict_by_key.keys()
+        assert ours.config_type_dict_by_name.keys() == theirs.config_type_dict_by_name.keys()
+    assert len(jobs(loaded)) == 2 * len({job.name.split("__")[0] for job in jobs(loaded)}) > 8
+
+
+def test_the_description_is_of_what_the_repository_shows(loaded):
+    described = {job.name: job.run_config_schema.config_type.key for job in jobs(loaded)}
+    shown = loaded.get_repository_def()
+    for name, key in described.items():
+        assert shown.get_job(name).get_job_snapshot().mode_def_snaps[0].root_config_key == key
+
+
+@pytest.mark.parametrize("name", ["churn", "churn_2"])
+def test_an_op_is_configured_by_its_own_name(loaded, name):
+    job = next(job for job in jobs(loaded) if job.name == f"{name}__retrain")
+    accepted = {"ops": {f"{name}__tuned_hyperparameters": {"config": {"n_trials": 3}}}}
+    assert dg.validate_run_config(job, accepted)
+
+    for refused, message in [
+        ({"churn_3__features": {"config": {}}}, "churn_3__features"),
+        ({f"{name}__tuned_hyperparameters": {"config": {"trials": 3}}}, '"trials"'),
+        ({f"{name}__source": {"config": {"rows": 3}}}, f"{name}__source"),
+    ]:
+        with pytest.raises(dg.DagsterInvalidConfigError, match=message):
+            dg.validate_run_config(job, {"ops": refused})
