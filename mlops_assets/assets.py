@@ -7,12 +7,11 @@ alone. It is found out once, and other experiments' ops are copies with their ow
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import dagster as dg
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
-from dagster._core.definitions.definition_config_schema import IDefinitionConfigSchema
 
 Compute = Callable[..., Any]
 
@@ -41,14 +40,19 @@ class Found(NamedTuple):
     signature: inspect.Signature
 
 
-class NoConfiguration(IDefinitionConfigSchema):
-    """Of an op without a parameter `config`: what somebody configures it with is refused.
+class Op(dg.OpDefinition):
+    """A copy. It works out once what resources it needs: Dagster asks six times."""
 
-    Dagster takes anything there, and leaves it unused.
-    """
+    def __init__(self, like: dg.OpDefinition) -> None:
+        vars(self).update(vars(like))
+        self._needs: dict[Any, list[Any]] = {}
 
-    def as_field(self) -> Any:
-        return None
+    def get_resource_requirements(self, handle: Any, asset_layer: Any) -> Iterator[Any]:
+        # In every layer an input has the I/O manager of its asset.
+        asked = handle, asset_layer is None
+        if asked not in self._needs:
+            self._needs[asked] = [*super().get_resource_requirements(handle, asset_layer)]
+        return iter(self._needs[asked])
 
 
 class Asset(dg.AssetsDefinition):
@@ -71,8 +75,6 @@ class Asset(dg.AssetsDefinition):
 class Checks(Asset, dg.AssetChecksDefinition):
     """Likewise."""
 
-
-NO_CONFIGURATION = NoConfiguration()
 
 _found: dict[Shape, Found] = {}
 _resources: dict[Any, Mapping[str, dg.ResourceDefinition]] = {}
@@ -169,7 +171,8 @@ def _op(
     shape = Shape(compute.__code__, types, waits, tuple(outs.items()), required)
     if shape not in _found:
         signature = inspect.signature(compute)
-        configuration: Any = None if "config" in signature.parameters else NO_CONFIGURATION
+        # Without a schema Dagster takes any configuration, and leaves it unused.
+        configuration: Any = None if "config" in signature.parameters else {}
         op = dg.op(
             ins={name: dg.In(kind) for name, kind in types}
             | {name: dg.In(dg.Nothing) for name in waits},
@@ -181,7 +184,7 @@ def _op(
     # Dagster asks for a function's signature about thirty times, and Python works it out anew each
     # time, unless it stands on the function.
     compute.__signature__ = found.signature  # type: ignore[attr-defined]
-    op = copy.copy(found.op)
+    op = Op(found.op)
     op._compute_fn = DecoratedOpFunction(compute)
     return op
 
