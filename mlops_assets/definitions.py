@@ -28,10 +28,17 @@ def _of_this_process() -> dg.Definitions:
     finally:
         gc.freeze()
         # What Dagster makes of them next stays just as long: a snapshot of every job.
-        gc.set_threshold(10_000, 50)
+        gc.set_threshold(1_000_000)
+        gc.callbacks.append(_collect_as_usual)
         gc.enable()
         # Then the system takes it all back at once, which takes Python two seconds.
         atexit.register(gc.freeze)
+
+
+def _collect_as_usual(phase: str, info: dict[str, int]) -> None:
+    """From the first collection on."""
+    gc.callbacks.remove(_collect_as_usual)
+    gc.set_threshold(10_000)
 
 
 def load(chosen: Settings) -> dg.Definitions:

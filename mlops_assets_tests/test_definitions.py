@@ -270,3 +270,18 @@ def test_every_check_job_and_schedule_has_a_description(loaded: dg.Definitions) 
     for found in (loaded.jobs, loaded.schedules, loaded.sensors):
         for each in found or ():
             assert each.description, each.name
+
+
+def test_garbage_is_collected_as_usual_once_all_is_loaded() -> None:
+    script = """
+import gc
+from mlops_assets import definitions
+
+definitions.defs()
+loaded = gc.get_threshold()[0]
+kept = [[] for _ in range(loaded + 1000)]
+print(gc.isenabled(), gc.get_threshold()[0] < loaded, len(gc.callbacks))
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "0"]
