@@ -61,10 +61,10 @@ class Asset(dg.AssetsDefinition):
     def with_resources(
         self, resource_defs: Mapping[str, dg.ResourceDefinition]
     ) -> dg.AssetsDefinition:
-        # All of the same needs are given the same.
-        known = (self.op.required_resource_keys, tuple(resource_defs.items()))
         if self.resource_defs:
             return super().with_resources(resource_defs)
+        # All of the same needs are given the same.
+        known = (self.op.required_resource_keys, tuple(resource_defs.items()))
         if known not in _resources:
             _resources[known] = super().with_resources(resource_defs).resource_defs
         given = copy.copy(self)
@@ -88,7 +88,8 @@ def asset_of(
     dagster_type: Any,
     pool: str | None,
 ) -> Callable[[Compute], dg.AssetsDefinition]:
-    """As `dg.asset` of the same arguments, but for names of the op's inputs and outputs.
+    """As `dg.asset` of the same arguments, but for names of the op's inputs and outputs, and that
+    configuration is refused where the function has no parameter `config`.
 
     Args:
         spec: what Dagster shows; its `deps` are all, those of `ins` as well.
@@ -123,7 +124,7 @@ def checks_of(
     ins: Mapping[str, dg.AssetIn],
     can_subset: bool = False,
 ) -> Callable[[Compute], dg.AssetChecksDefinition]:
-    """As `dg.multi_asset_check` of the same arguments, with the same difference."""
+    """As `dg.multi_asset_check` of the same arguments, with the same differences."""
 
     def decorate(compute: Compute) -> dg.AssetChecksDefinition:
         deps = [dep.asset_key for spec in specs for dep in spec.additional_deps]
