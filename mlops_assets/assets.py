@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
+from dagster._core.definitions.definition_config_schema import IDefinitionConfigSchema
 
 Compute = Callable[..., Any]
 
@@ -40,19 +41,42 @@ class Found(NamedTuple):
     signature: inspect.Signature
 
 
+class NoConfiguration(IDefinitionConfigSchema):
+    """Of an op without a parameter `config`: the launchpad does not list it.
+
+    Without a schema Dagster takes any configuration, and leaves it unused.
+    """
+
+    def as_field(self) -> Any:
+        return None
+
+
 class Op(dg.OpDefinition):
-    """A copy. It works out once what resources it needs: Dagster asks six times."""
+    """A copy. It works out once what resources it needs: Dagster asks eight times."""
 
     def __init__(self, like: dg.OpDefinition) -> None:
         vars(self).update(vars(like))
-        self._needs: dict[Any, list[Any]] = {}
+        self._needs: dict[bool, list[Any]] = {}
 
     def get_resource_requirements(self, handle: Any, asset_layer: Any) -> Iterator[Any]:
-        # In every layer an input has the I/O manager of its asset.
-        asked = handle, asset_layer is None
-        if asked not in self._needs:
-            self._needs[asked] = [*super().get_resource_requirements(handle, asset_layer)]
-        return iter(self._needs[asked])
+        # In a job inputs have an I/O manager, that of their asset: in every job the same.
+        in_a_job = bool(handle and asset_layer)
+        if in_a_job not in self._needs:
+            found: Iterator[Any] = super().get_resource_requirements(handle, asset_layer)
+            each_once = {(type(need), need.key): need for need in found}
+            self._needs[in_a_job] = [*each_once.values()]
+        return iter(self._needs[in_a_job])
+
+    def get_config_field(self) -> dg.Field:
+        # Dagster asks for one, whether there is or not, when an asset is called by hand.
+        return self.config_field or dg.Field({}, is_required=False)
+
+    def apply_config_mapping(self, config: Mapping[str, Any]) -> Any:
+        # The job of all assets takes a configuration of whatever its schema does not list.
+        if config["config"] and not self.config_field:
+            said = f"{self.name} takes no configuration"
+            raise dg.DagsterInvalidConfigError(said, [], config)  # type: ignore[no-untyped-call]
+        return super().apply_config_mapping(config)
 
 
 class Asset(dg.AssetsDefinition):
@@ -172,8 +196,7 @@ def _op(
     shape = Shape(compute.__code__, types, waits, tuple(outs.items()), required)
     if shape not in _found:
         signature = inspect.signature(compute)
-        # Without a schema Dagster takes any configuration, and leaves it unused.
-        configuration: Any = None if "config" in signature.parameters else {}
+        configuration: Any = None if "config" in signature.parameters else NoConfiguration()
         op = dg.op(
             ins={name: dg.In(kind) for name, kind in types}
             | {name: dg.In(dg.Nothing) for name in waits},

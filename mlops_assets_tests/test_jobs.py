@@ -4,7 +4,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.dependency import NodeHandle
 from dagster._core.definitions.job_definition import _create_run_config_schema
+from dagster._core.execution.api import create_execution_plan
 
 from mlops_assets import graph, resources, settings
 from mlops_assets.experiment import loader
@@ -45,6 +47,17 @@ def test_the_description_is_of_what_the_repository_shows(loaded):
         assert shown.get_job(name).get_job_snapshot().mode_def_snaps[0].root_config_key == key
 
 
+def test_each_op_needs_what_dagster_says(loaded):
+    for job in jobs(loaded):
+        for node in job.nodes:
+            asked = NodeHandle(node.name, None), job.asset_layer
+            theirs = dg.OpDefinition.get_resource_requirements(node.definition, *asked)
+            needed = {(type(need), need.key) for need in theirs}
+            ours = [*node.definition.get_resource_requirements(*asked)]
+            assert {(type(need), need.key) for need in ours} == needed
+            assert len(ours) == len(needed) > 1
+
+
 @pytest.mark.parametrize("name", ["churn", "churn_2"])
 def test_an_op_is_configured_by_its_own_name(loaded, name):
     job = next(job for job in jobs(loaded) if job.name == f"{name}__retrain")
@@ -58,3 +71,11 @@ def test_an_op_is_configured_by_its_own_name(loaded, name):
     ]:
         with pytest.raises(dg.DagsterInvalidConfigError, match=message):
             dg.validate_run_config(job, {"ops": refused})
+
+
+def test_an_asset_that_takes_no_configuration_refuses_one_also_in_the_job_of_all_assets(loaded):
+    job = loaded.get_repository_def().get_job("__ASSET_JOB")
+    accepted = {"churn__tuned_hyperparameters": {"config": {"n_trials": 3}}}
+    assert create_execution_plan(job, {"ops": accepted})
+    with pytest.raises(dg.DagsterInvalidConfigError, match="churn__source takes no configuration"):
+        create_execution_plan(job, {"ops": {"churn__source": {"config": {"rows": 3}}}})
