@@ -8,6 +8,7 @@ import dagster as dg
 
 from mlops_assets import resources, settings
 from mlops_assets.experiment import loader
+from mlops_assets.graph import build_all
 from mlops_assets.settings import Settings
 
 
@@ -46,9 +47,6 @@ def load(chosen: Settings) -> dg.Definitions:
     Raises:
         ExperimentError: with every problem of every YAML in the folder.
     """
-    # Imported here, so that no garbage is looked for meanwhile either.
-    from mlops_assets.graph import build_all
-
     experiments = loader.load_all(chosen.configs)
     shared = dg.Definitions(
         resources=resources.build(chosen), executor=resources.executor(chosen.executor)
