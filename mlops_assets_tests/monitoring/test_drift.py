@@ -105,12 +105,13 @@ def test_a_bin_that_nobody_uses_changes_nothing():
 @pytest.mark.parametrize("rows_now", [300, 1000, 40_000])
 @pytest.mark.parametrize("shift", [0.0, 0.3])
 def test_distances_of_sketches_are_those_of_the_rows(rows_now, shift):
+    """Sketches draw by chance: in 400 draws of each, these were off by 0.0023 and 0.012 at most."""
     rng = np.random.default_rng(rows_now)
     then, now = rng.gamma(2, 1, 50_000), rng.gamma(2, 1, rows_now) + shift
     ranks = numbers(then, now).ranks
     assert drift.kolmogorov_smirnov(ranks) == pytest.approx(stats.ks_2samp(then, now)[0], abs=0.01)
     exact = stats.wasserstein_distance(then, now) / then.std()
-    assert drift.wasserstein(ranks) == pytest.approx(exact, abs=0.01)
+    assert drift.wasserstein(ranks) == pytest.approx(exact, abs=0.02)
 
 
 @pytest.mark.parametrize(("rows_then", "rows_now"), [(1000, 300), (8000, 1000), (8000, 8000)])
