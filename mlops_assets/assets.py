@@ -8,9 +8,13 @@ alone. It is found out once, and other experiments' ops are copies with their ow
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import dagster as dg
+from dagster._core.definitions.assets.definition.asset_graph_computation import (
+    AssetGraphComputation,
+)
+from dagster._core.definitions.assets.definition.asset_spec import AssetExecutionType
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 from dagster._core.definitions.definition_config_schema import IDefinitionConfigSchema
 
@@ -34,13 +38,6 @@ class Shape(NamedTuple):
     """Whether it gives all of them."""
 
 
-class Found(NamedTuple):
-    """What is copied."""
-
-    op: dg.OpDefinition
-    signature: inspect.Signature
-
-
 class NoConfiguration(IDefinitionConfigSchema):
     """Of an op without a parameter `config`: the launchpad does not list it.
 
@@ -52,11 +49,11 @@ class NoConfiguration(IDefinitionConfigSchema):
 
 
 class Op(dg.OpDefinition):
-    """A copy. It works out once what resources it needs: Dagster asks eight times."""
+    """A copy. All copies need the same resources, which Dagster asks each for, eight times."""
 
     def __init__(self, like: dg.OpDefinition) -> None:
-        vars(self).update(vars(like))
         self._needs: dict[bool, list[Any]] = {}
+        vars(self).update(vars(like))
 
     def get_resource_requirements(self, handle: Any, asset_layer: Any) -> Iterator[Any]:
         # In a job inputs have an I/O manager, that of their asset: in every job the same.
@@ -79,8 +76,64 @@ class Op(dg.OpDefinition):
         return super().apply_config_mapping(config)
 
 
+class Found(NamedTuple):
+    """What is copied."""
+
+    op: Op
+    signature: inspect.Signature
+
+
 class Asset(dg.AssetsDefinition):
-    """Is given the resources of a location without being built anew by Dagster."""
+    """Is made, and given the resources of a location, without being looked through by Dagster."""
+
+    @classmethod
+    def made_by(
+        cls,
+        op: Op,
+        keys: Mapping[str, dg.AssetKey],
+        specs: Mapping[str, dg.AssetSpec],
+        checks: Mapping[str, dg.AssetCheckSpec],
+        *,
+        can_subset: bool = False,
+    ) -> Self:
+        """What the op makes, and what it checks.
+
+        Args:
+            op: of one asset, or of none.
+            keys: of what it waits for, by input.
+            specs: complete, by output.
+            checks: by output.
+            can_subset: whether it can evaluate some of the checks alone.
+        """
+        asset = cls.__new__(cls)
+        made = {name: spec.key for name, spec in specs.items()}
+        checked = {name: spec.key for name, spec in checks.items()}
+        asset._computation = AssetGraphComputation(
+            node_def=op,
+            keys_by_input_name=keys,
+            keys_by_output_name=made,
+            check_keys_by_output_name=checked,
+            selected_asset_keys=set(made.values()),
+            selected_asset_check_keys=set(checked.values()),
+            can_subset=can_subset,
+            is_subset=False,
+            backfill_policy=None,
+            execution_type=AssetExecutionType.MATERIALIZATION,
+        )
+        asset._specs_by_key = {spec.key: spec for spec in specs.values()}
+        asset._check_specs_by_output_name = checks
+        asset._check_specs_by_key = {spec.key: spec for spec in checks.values()}
+        asset._hook_defs, asset._partition_mappings, asset._resource_defs = frozenset(), {}, {}
+        return asset
+
+    @property
+    def check_specs_by_output_name(self) -> Mapping[str, dg.AssetCheckSpec]:
+        # All: a subset of them would be none of this class.
+        return self._check_specs_by_output_name
+
+    def get_resource_requirements(self) -> Iterator[Any]:
+        # The resources that it is given need no others, and it has no hooks.
+        return self.op.get_resource_requirements(None, None)
 
     def with_resources(
         self, resource_defs: Mapping[str, dg.ResourceDefinition]
@@ -130,13 +183,7 @@ def asset_of(
         op = _op(compute, ins, keys, {RESULT: result} | dict.fromkeys(checks, (None,)))
         op._name = spec.key.to_python_identifier()
         op._description, op._version, op._pool = spec.description, spec.code_version, pool
-        return Asset(
-            node_def=op,
-            keys_by_input_name=keys,
-            keys_by_output_name={RESULT: spec.key},
-            check_specs_by_output_name=checks,
-            specs=[spec],
-        )
+        return Asset.made_by(op, keys, {RESULT: spec}, checks)
 
     return decorate
 
@@ -156,13 +203,8 @@ def checks_of(
         outs = {spec.name: (None,) for spec in specs}
         op = _op(compute, ins, keys, outs, required=not can_subset)
         op._name = name
-        return Checks(
-            node_def=op,
-            keys_by_input_name=keys,
-            keys_by_output_name={},
-            check_specs_by_output_name={spec.name: spec for spec in specs},
-            can_subset=can_subset,
-        )
+        checks = {spec.name: spec for spec in specs}
+        return Checks.made_by(op, keys, {}, checks, can_subset=can_subset)
 
     return decorate
 
@@ -171,7 +213,8 @@ def _keys(ins: Mapping[str, dg.AssetIn], deps: Sequence[dg.AssetKey]) -> dict[st
     """By the name of an input what it stands for: first what is given, then what is waited for."""
     given = {}
     for name, each in ins.items():
-        if each.key is None or each != dg.AssetIn(each.key, dagster_type=each.dagster_type):
+        more = each.key_prefix or each.metadata or each.input_manager_key or each.partition_mapping
+        if each.key is None or more:
             raise ValueError(f"an input has a key, may have a type, and nothing else: {each}")
         given[name] = each.key
     waits = [key for key in dict.fromkeys(deps) if key not in given.values()]
@@ -189,7 +232,7 @@ def _op(
     outs: Mapping[str, tuple[Any, ...]],
     *,
     required: bool = True,
-) -> dg.OpDefinition:
+) -> Op:
     """An op without a name of its own."""
     types = tuple((name, each.dagster_type) for name, each in ins.items())
     waits = tuple(name for name in names if name not in ins)
@@ -203,7 +246,7 @@ def _op(
             out={name: _out(kind, required=required) for name, kind in outs.items()},
             config_schema=configuration,
         )(compute)
-        _found[shape] = Found(op, signature)
+        _found[shape] = Found(Op(op), signature)
     found = _found[shape]
     # Dagster asks for a function's signature about thirty times, and Python works it out anew each
     # time, unless it stands on the function.

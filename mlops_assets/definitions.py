@@ -8,7 +8,6 @@ import dagster as dg
 
 from mlops_assets import resources, settings
 from mlops_assets.experiment import loader
-from mlops_assets.graph import build_all
 from mlops_assets.settings import Settings
 
 
@@ -20,8 +19,8 @@ def defs() -> dg.Definitions:
 @functools.cache
 def _of_this_process() -> dg.Definitions:
     """Dagster asks twice while it starts a code server: to see what there is, and to build it."""
-    # Definitions stay as long as the process. Looking for garbage among them takes as long as
-    # building them, and never finds any.
+    # Definitions stay as long as the process, and so does the code that makes them. Looking for
+    # garbage among them takes as long as building them, and never finds any.
     gc.disable()
     try:
         return load(settings.load())
@@ -47,6 +46,9 @@ def load(chosen: Settings) -> dg.Definitions:
     Raises:
         ExperimentError: with every problem of every YAML in the folder.
     """
+    # Most of our code, imported while nobody looks for garbage.
+    from mlops_assets.graph import build_all
+
     experiments = loader.load_all(chosen.configs)
     shared = dg.Definitions(
         resources=resources.build(chosen), executor=resources.executor(chosen.executor)

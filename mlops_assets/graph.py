@@ -1,6 +1,7 @@
 """One experiment as one lineage graph, in the order the data flows."""
 
 from collections.abc import Iterable
+from itertools import chain
 
 import dagster as dg
 
@@ -66,22 +67,20 @@ def build_all(
         webhooks: whether those of MLflow may wake the sensor that watches the registry.
     """
     found = tuple(experiments)
+    built = {experiment.name: build_experiment(experiment) for experiment in found}
+    made = {name: [*(part.assets or ())] for name, part in built.items()}
+    judged = {name: [*made[name], *(part.asset_checks or ())] for name, part in built.items()}
     tying = Jobs(shared)
-    parts = [tying.tie(build_experiment(each)) for each in found]
+    parts = [tying.tie(part, judged[name]) for name, part in built.items()]
     deploys = {names.deploy_job(experiment.name) for experiment in found}
     jobs = [job for part in parts for job in part.jobs or ()]
-    made = {each.name: [*(part.assets or ())] for each, part in zip(found, parts, strict=True)}
-    judged = {
-        each.name: [*(part.assets or ()), *(part.asset_checks or ())]
-        for each, part in zip(found, parts, strict=True)
-    }
     deploying = [job for job in jobs if job.name in deploys]
     return dg.Definitions.merge(
         *parts,
         registry_sensors.build(found, jobs, webhooks=webhooks),
         training_sensors.build(found, jobs, made),
         deployment_sensors.build(found, deploying),
-        monitoring_schedules.build(found),
+        tying.tie(monitoring_schedules.build(found), chain.from_iterable(judged.values())),
         monitoring_sensors.build(found, judged),
         registry_schedules.build(
             found, deployment_in_use.versions_in_use, deployment_in_use.images_of_versions

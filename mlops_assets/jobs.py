@@ -1,11 +1,19 @@
-"""The jobs of an experiment, tied to its assets, for hundreds of experiments."""
+"""Jobs, tied to the assets of hundreds of experiments."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import dagster as dg
+from dagster._core.definitions.assets.definition.asset_spec import (
+    SYSTEM_METADATA_KEY_IO_MANAGER_KEY as IO_MANAGER,
+)
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.assets.job.asset_job import JobScopedAssetGraph, build_asset_job
+from dagster._core.definitions.resolved_asset_deps import resolve_stub_assets_defs
 from dagster._core.definitions.run_config_schema import RunConfigSchema
+from dagster._core.execution.build_resources import wrap_resources_for_execution
+from dagster_shared.record import as_dict, replace
 
 
 class Template(NamedTuple):
@@ -17,6 +25,42 @@ class Template(NamedTuple):
     """By the schema of the op's own configuration."""
 
 
+class Described(dg.Field):
+    """A copy. It writes out once what it is by default: Dagster asks for every job."""
+
+    def __init__(self, like: dg.Field, **changed: Any) -> None:
+        vars(self).update(vars(like) | changed)
+
+    @functools.cached_property
+    def default_value_as_json_str(self) -> str:
+        written: str = super().default_value_as_json_str
+        return written
+
+
+class Job(dg.JobDefinition):
+    """A copy. Dagster found all resources that it needs while it was tied, and would look for them
+    twice more."""
+
+    def __init__(self, like: dg.JobDefinition) -> None:
+        vars(self).update(vars(like))
+
+    def is_missing_required_resources(self) -> bool:
+        return False
+
+    def validate_resource_requirements_satisfied(self) -> None:
+        return None
+
+
+class Assets(AssetGraph):
+    """What they wait for is named by its whole key: Dagster would look for it by group and by table
+    as well, in each job anew."""
+
+    @staticmethod
+    def normalize_assets(assets: Iterable[Any]) -> Sequence[dg.AssetsDefinition]:
+        given = [*assets]
+        return [*given, *resolve_stub_assets_defs(given)]
+
+
 class Jobs:
     """Ties jobs to assets.
 
@@ -25,28 +69,49 @@ class Jobs:
     """
 
     def __init__(self, shared: dg.Definitions) -> None:
-        self._shared = shared
+        self._executor: Any = shared.executor
+        self._resources = wrap_resources_for_execution(shared.resources)
         self._templates: dict[Any, Template] = {}
 
-    def tie(self, part: dg.Definitions) -> dg.Definitions:
-        """The definitions of an experiment, with each job tied to its assets.
+    def tie(self, part: dg.Definitions, among: Iterable[Any]) -> dg.Definitions:
+        """These definitions, with each job tied to its assets.
 
         Left to Dagster, every job is looked up among the assets of all experiments: with 300 of
-        them that alone is 40 seconds. A job's assets all belong to one experiment.
+        them that alone is 40 seconds.
+
+        Args:
+            part: whose jobs are tied.
+            among: assets and checks that the jobs select from, and all that those wait for.
         """
-        made: list[Any] = [*(part.assets or ()), *(part.asset_checks or ())]
-        untied: list[Any] = [*(part.jobs or ())]
-        graph = AssetGraph.from_assets(made)
-        jobs = [job.resolve(graph, self._shared.executor, self._shared.resources) for job in untied]
-        for job in jobs:
-            self._describe_configuration(job)
+        graph = Assets.from_assets(among)
         return dg.Definitions(
             assets=part.assets,
             asset_checks=part.asset_checks,
-            jobs=jobs,
+            jobs=[self._job(each, graph) for each in part.jobs or ()],
             schedules=part.schedules,
             sensors=part.sensors,
         )
+
+    def _job(self, untied: Any, graph: AssetGraph) -> dg.JobDefinition:
+        """As Dagster ties it. Each asset is in it with all of its checks or not at all, and so are
+        checks that one op evaluates."""
+        selected = untied.selection.resolve(graph)
+        chosen = selected | untied.selection.resolve_checks(graph)
+        made = [each for each in graph.assets_defs if chosen & each.asset_and_check_keys]
+        read = {key for each in made for key in each.node_keys_by_input_name.values()} - selected
+        of_job = Assets.key_mappings_from_assets(
+            [*made, *(_read(graph.get(key).assets_def) for key in read)]
+        )
+        said = {name: value for name, value in as_dict(untied).items() if name != "selection"}
+        said["executor_def"] = untied.executor_def or self._executor
+        job = build_asset_job(
+            asset_graph=JobScopedAssetGraph(*of_job, graph),
+            resource_defs=self._resources,
+            allow_different_partitions_defs=False,
+            **said,
+        )
+        self._describe_configuration(job)
+        return Job(job)
 
     def _describe_configuration(self, job: dg.JobDefinition) -> None:
         """Say what a run of it may be configured with.
@@ -63,33 +128,48 @@ class Jobs:
             self._templates[known] = _template(job)
 
 
+def _read(made: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """What a job reads of it, and does not make."""
+    if not made.is_executable:
+        return made
+    (spec,) = made.specs
+    manager = made.get_io_manager_key_for_asset_key(spec.key)
+    kept = replace(spec, metadata={**spec.metadata, IO_MANAGER: manager}, automation_condition=None)
+    return dg.AssetsDefinition(specs=[kept], resource_defs=made.resource_defs)
+
+
 def _template(job: dg.JobDefinition) -> Template:
     schema = job.run_config_schema
-    ops = _fields(schema.config_type)["ops"].config_type
+    # Shapes of one content are one object, whoever describes them.
+    for shape in schema.config_type_dict_by_key.values():
+        if isinstance(shape, dg.Shape):
+            shape.fields = {name: Described(field) for name, field in shape.fields.items()}
+    root: Any = schema.config_type
+    ops = root.fields["ops"].config_type
     rest = {
         key: each
         for key, each in schema.config_type_dict_by_key.items()
-        if key not in (schema.config_type.key, ops.key)
+        if key not in (root.key, ops.key)
     }
-    of_op = {node.definition.config_schema: _fields(ops).get(node.name) for node in job.nodes}
+    of_op = {node.definition.config_schema: ops.fields.get(node.name) for node in job.nodes}
     return Template(schema._replace(config_type_dict_by_key=rest), of_op)
 
 
 def _renamed(template: Template, job: dg.JobDefinition) -> RunConfigSchema:
     """With the ops of this job."""
     schema, of_op = template
-    root = _fields(schema.config_type)
+    root: Any = schema.config_type
     fields = {node.name: of_op[node.definition.config_schema] for node in job.nodes}
-    ops = _shape({name: field for name, field in fields.items() if field})
-    described = _shape({**root, "ops": dg.Field(ops, description=root["ops"].description)})
+    shown = {name: field for name, field in fields.items() if field}
+    ops = _shape(shown)
+    like = root.fields["ops"]
+    changed: dict[str, Any] = {"config_type": ops}
+    if like.default_provided:
+        changed["_default_value"] = {name: field.default_value for name, field in shown.items()}
+    described = _shape({**root.fields, "ops": Described(like, **changed)})
     types = {**schema.config_type_dict_by_key, ops.key: ops, described.key: described}
     return schema._replace(run_config_schema_type=described, config_type_dict_by_key=types)
 
 
 def _shape(fields: Mapping[str, dg.Field]) -> dg.Shape:
     return dg.Shape(fields)  # type: ignore[no-untyped-call]
-
-
-def _fields(shape: Any) -> Mapping[str, dg.Field]:
-    fields: Mapping[str, dg.Field] = shape.fields
-    return fields

@@ -37,8 +37,8 @@ number of a process is given again so soon."""
 PRELOADED = (
     "dagster", "dagster._cli", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "httpx",
     "fsspec.implementations.local", "pandas", "pyarrow.parquet", "sklearn.ensemble",
-    "sklearn.pipeline", "mlflow.sklearn", "mlops_assets.definitions", "skops.io", "optuna",
-    "matplotlib.figure",
+    "sklearn.pipeline", "mlflow.sklearn", "mlops_assets.definitions", "mlops_assets.graph",
+    "skops.io", "optuna", "matplotlib.figure",
 )  # fmt: skip
 """What runs import, that of deployments first. Experiments are read when a run begins."""
 

@@ -7,6 +7,7 @@ Nothing here knows what an asset does; a name that two rooms need is written onc
 import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import dagster as dg
@@ -92,6 +93,7 @@ UNFINISHED = (
 )
 
 
+@functools.cache
 def asset_key(experiment: str, *parts: str) -> dg.AssetKey:
     return dg.AssetKey([experiment, *parts])
 
@@ -263,17 +265,15 @@ def _carried(experiment: Experiment, stage: Stage, *path: str) -> dict[str, Any]
         "group_name": experiment.name,
         "owners": [experiment.owner],
         "tags": {STAGE_TAG: stage, EXPERIMENT_TAG: experiment.name},
-        "metadata": {
-            "dagster/code_references": _code_reference(str(experiment.path)),
-            "yaml": dg.MetadataValue.path(str(experiment.path)),
-        },
+        "metadata": _links(experiment.path),
     }
 
 
 @functools.cache
-def _code_reference(path: str) -> dg.CodeReferencesMetadataValue:
+def _links(path: Path) -> dict[str, Any]:
     with warnings.catch_warnings():
         # Marked beta by Dagster; a warning per asset would bury the log.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        file = dg.LocalFileCodeReference(file_path=path, label="experiment YAML")
-        return dg.CodeReferencesMetadataValue(code_references=[file])
+        file = dg.LocalFileCodeReference(file_path=str(path), label="experiment YAML")
+        references = dg.CodeReferencesMetadataValue(code_references=[file])
+    return {"dagster/code_references": references, "yaml": dg.MetadataValue.path(str(path))}

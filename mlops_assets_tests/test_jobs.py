@@ -1,4 +1,5 @@
-"""What a run of a job may be configured with is what Dagster says of it, for every experiment."""
+"""Jobs are those that Dagster would tie, and what a run of one may be configured with is what
+Dagster says of it, for every experiment."""
 
 from pathlib import Path
 
@@ -10,25 +11,69 @@ from dagster._core.execution.api import create_execution_plan
 
 from mlops_assets import graph, resources, settings
 from mlops_assets.experiment import loader
+from mlops_assets.jobs import Jobs
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 @pytest.fixture(scope="module", params=["in_process", "kubernetes"])
-def loaded(request, tmp_path_factory):
-    """The shipped experiments, and each once more under another name."""
+def shared(request, tmp_path_factory):
     chosen = settings.load({"MLOPS_HOME": str(tmp_path_factory.mktemp("home"))})
-    found = loader.load_all(CONFIGS)
-    again = [one.model_copy(update={"name": f"{one.name}_2"}) for one in found]
-    shared = dg.Definitions(
+    return dg.Definitions(
         resources=resources.build(chosen), executor=resources.executor(request.param)
     )
-    return graph.build_all([*found, *again], shared)
+
+
+@pytest.fixture(scope="module")
+def loaded(shared):
+    """The shipped experiments, and each once more under another name."""
+    return graph.build_all(experiments(), shared)
+
+
+def experiments():
+    found = loader.load_all(CONFIGS)
+    return [*found, *(one.model_copy(update={"name": f"{one.name}_2"}) for one in found)]
 
 
 def jobs(loaded):
     """Those of the experiments."""
     return [job for job in loaded.jobs if "__" in job.name]
+
+
+def shown(job):
+    """What Dagster shows of a job and what a run of it acts by."""
+    known = job.asset_layer.asset_graph
+    return {
+        "snapshot": job.get_job_snapshot(),
+        "description": job.description,
+        "tags": (job.tags, job.run_tags),
+        "executor": job.executor_def,
+        "resources": {key: type(each) for key, each in job.resource_defs.items()},
+        "needs": job.required_resource_keys,
+        "assets": {
+            node.key: (
+                node.is_executable,
+                node.parent_keys,
+                node.child_keys,
+                node.check_keys,
+                node.to_asset_spec(),
+                node.io_manager_key,
+            )
+            for node in known.asset_nodes
+        },
+        "checks": {node.key: node.blocking for node in map(known.get, known.asset_check_keys)},
+        "of all": known.source_asset_graph.get_all_asset_keys() >= known.get_all_asset_keys(),
+    }
+
+
+def test_each_job_is_tied_as_by_dagster(loaded, shared, monkeypatch):
+    monkeypatch.setattr(Jobs, "tie", lambda self, part, among: part)
+    theirs = graph.build_all(experiments(), shared).get_repository_def().get_all_jobs()
+    ours = loaded.get_repository_def()
+    for job in theirs:
+        assert shown(ours.get_job(job.name)) == shown(job)
+    assert {job.name for job in theirs} == {job.name for job in ours.get_all_jobs()}
+    assert sum("__" in job.name or job.name.startswith("monitor") for job in theirs) > 10
 
 
 def test_each_job_is_described_as_by_dagster(loaded):
