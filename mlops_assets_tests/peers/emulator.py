@@ -228,13 +228,16 @@ class Environment(ABC):
     def _watch(self, over: threading.Event) -> None:
         """Ends the function at once when it takes more memory than it has, as Lambda does."""
         page, limit = os.sysconf("SC_PAGE_SIZE"), self.function.memory * 1024 * 1024
+        ended: set[int] = set()
         while not over.wait(0.005):
             for pid in self.pids():
                 try:
                     resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
                 except (OSError, IndexError):
                     continue
-                if resident > limit:
+                # Until the system has taken it all back, an ended one still holds what it took.
+                if resident > limit and pid not in ended:
+                    ended.add(pid)
                     self.killed += 1
                     _kill(pid)
 
