@@ -5,15 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import dagster as dg
-from dagster._core.definitions.assets.definition.asset_spec import (
-    SYSTEM_METADATA_KEY_IO_MANAGER_KEY as IO_MANAGER,
-)
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
-from dagster._core.definitions.assets.job.asset_job import JobScopedAssetGraph, build_asset_job
+from dagster._core.definitions.assets.job.asset_job import (
+    JobScopedAssetGraph,
+    _subset_assets_defs,
+    build_asset_job,
+)
+from dagster._core.definitions.external_asset import (
+    create_unexecutable_external_asset_from_assets_def as only_read,
+)
 from dagster._core.definitions.resolved_asset_deps import resolve_stub_assets_defs
 from dagster._core.definitions.run_config_schema import RunConfigSchema
 from dagster._core.execution.build_resources import wrap_resources_for_execution
-from dagster_shared.record import as_dict, replace
+from dagster_shared.record import as_dict
 
 
 class Template(NamedTuple):
@@ -93,15 +97,15 @@ class Jobs:
         )
 
     def _job(self, untied: Any, graph: AssetGraph) -> dg.JobDefinition:
-        """As Dagster ties it. Each asset is in it with all of its checks or not at all, and so are
-        checks that one op evaluates."""
+        """As Dagster ties it, but for its graph of the job, where each dependency is looked for."""
         selected = untied.selection.resolve(graph)
-        chosen = selected | untied.selection.resolve_checks(graph)
-        made = [each for each in graph.assets_defs if chosen & each.asset_and_check_keys]
-        read = {key for each in made for key in each.node_keys_by_input_name.values()} - selected
-        of_job = Assets.key_mappings_from_assets(
-            [*made, *(_read(graph.get(key).assets_def) for key in read)]
-        )
+        checked = untied.selection.resolve_checks(graph)
+        made, others = _subset_assets_defs(graph.assets_defs, selected, checked)
+        inputs = [key for each in made for key in each.node_keys_by_input_name.values()]
+        outputs = [key for each in made for key in each.node_keys_by_output_name.values()]
+        known = {*inputs, *outputs} - selected
+        read, _ = _subset_assets_defs(others, known, None, allow_extraneous_asset_keys=True)
+        of_job = Assets.key_mappings_from_assets([*made, *map(only_read, read)])
         said = {name: value for name, value in as_dict(untied).items() if name != "selection"}
         said["executor_def"] = untied.executor_def or self._executor
         job = build_asset_job(
@@ -126,16 +130,6 @@ class Jobs:
             job._run_config_schema = described
         else:
             self._templates[known] = _template(job)
-
-
-def _read(made: dg.AssetsDefinition) -> dg.AssetsDefinition:
-    """What a job reads of it, and does not make."""
-    if not made.is_executable:
-        return made
-    (spec,) = made.specs
-    manager = made.get_io_manager_key_for_asset_key(spec.key)
-    kept = replace(spec, metadata={**spec.metadata, IO_MANAGER: manager}, automation_condition=None)
-    return dg.AssetsDefinition(specs=[kept], resource_defs=made.resource_defs)
 
 
 def _template(job: dg.JobDefinition) -> Template:

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from mlops_assets.experiment import loader
 from mlops_assets.experiment.model import Experiment
 from mlops_assets.modeling.conversion.convert import convert
 from mlops_assets.serving import bundle, ensemble
@@ -22,6 +23,7 @@ from mlops_assets.serving.runtimes import sklearn as runtime
 from mlops_assets.serving.schema import Column, InputSchema
 from mlops_assets.training.export import MODEL_FILES
 
+CONFIGS = Path(__file__).parent.parent / "configs"
 SCHEMA = InputSchema(
     (
         Column("tenure", "numeric", integer=True, minimum=0.0, maximum=72.0),
@@ -184,6 +186,12 @@ def _golden(built: Built) -> Golden:
     else:
         labels = [classes[int(np.argmax(row))] for row in answers]
     return Golden(tuple(built.records(rows)), tuple(labels), tuple(tuple(row) for row in answers))
+
+
+def shipped_twice() -> list[Experiment]:
+    """The shipped experiments, and each once more under another name."""
+    found = loader.load_all(CONFIGS)
+    return [*found, *(one.model_copy(update={"name": f"{one.name}_2"}) for one in found)]
 
 
 def make_experiment(**changes: Any) -> Experiment:

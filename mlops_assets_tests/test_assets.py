@@ -1,14 +1,11 @@
 """An asset is what `dg.asset` makes of the same function, however many experiments there are."""
 
-from pathlib import Path
-
 import dagster as dg
 import pytest
 
 from mlops_assets import assets, graph, resources, settings
-from mlops_assets.experiment import loader
+from mlops_assets_tests.builders import shipped_twice
 
-CONFIGS = Path(__file__).parent.parent / "configs"
 RESOURCES = {
     name: dg.ResourceDefinition.hardcoded_resource(name)
     for name in resources.build(settings.load({}))
@@ -67,16 +64,10 @@ def told(made):
     }
 
 
-def experiments():
-    """The shipped ones, and each once more under another name."""
-    found = loader.load_all(CONFIGS)
-    return [*found, *(one.model_copy(update={"name": f"{one.name}_2"}) for one in found)]
-
-
 def test_assets_and_checks_are_those_of_the_decorators(monkeypatch):
     def every():
         found = {}
-        for experiment in experiments():
+        for experiment in shipped_twice():
             made = graph.build_experiment(experiment)
             for each in (*made.assets, *made.asset_checks):
                 if each.is_executable:
@@ -94,7 +85,7 @@ def test_assets_and_checks_are_those_of_the_decorators(monkeypatch):
 
 
 def test_each_experiment_has_its_own_function():
-    first, *_ = found = experiments()
+    first, *_ = found = shipped_twice()
     second = next(one for one in found if one.name == f"{first.name}_2")
 
     def enclosed(experiment):

@@ -1,19 +1,16 @@
 """Jobs are those that Dagster would tie, and what a run of one may be configured with is what
 Dagster says of it, for every experiment."""
 
-from pathlib import Path
-
 import dagster as dg
 import pytest
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.dependency import NodeHandle
 from dagster._core.definitions.job_definition import _create_run_config_schema
 from dagster._core.execution.api import create_execution_plan
 
 from mlops_assets import graph, resources, settings
-from mlops_assets.experiment import loader
 from mlops_assets.jobs import Jobs
-
-CONFIGS = Path(__file__).parent.parent / "configs"
+from mlops_assets_tests.builders import shipped_twice
 
 
 @pytest.fixture(scope="module", params=["in_process", "kubernetes"])
@@ -26,13 +23,7 @@ def shared(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(shared):
-    """The shipped experiments, and each once more under another name."""
-    return graph.build_all(experiments(), shared)
-
-
-def experiments():
-    found = loader.load_all(CONFIGS)
-    return [*found, *(one.model_copy(update={"name": f"{one.name}_2"}) for one in found)]
+    return graph.build_all(shipped_twice(), shared)
 
 
 def jobs(loaded):
@@ -68,12 +59,25 @@ def shown(job):
 
 def test_each_job_is_tied_as_by_dagster(loaded, shared, monkeypatch):
     monkeypatch.setattr(Jobs, "tie", lambda self, part, among: part)
-    theirs = graph.build_all(experiments(), shared).get_repository_def().get_all_jobs()
+    theirs = graph.build_all(shipped_twice(), shared).get_repository_def().get_all_jobs()
     ours = loaded.get_repository_def()
     for job in theirs:
         assert shown(ours.get_job(job.name)) == shown(job)
     assert {job.name for job in theirs} == {job.name for job in ours.get_all_jobs()}
     assert sum("__" in job.name or job.name.startswith("monitor") for job in theirs) > 10
+
+
+def test_a_job_may_select_one_of_the_checks_that_an_op_evaluates(shared):
+    experiment = shipped_twice()[0]
+    part = graph.build_experiment(experiment)
+    among = [*part.assets, *part.asset_checks]
+    profile = dg.AssetKey([experiment.name, "serving_profile"])
+    fresh = dg.AssetCheckKey(profile, "profile_is_fresh")
+    untied = dg.define_asset_job("some", dg.AssetSelection.checks(fresh))
+    (ours,) = Jobs(shared).tie(dg.Definitions(jobs=[untied]), among).jobs
+    theirs = untied.resolve(AssetGraph.from_assets(among), shared.executor, shared.resources)
+    assert shown(ours) == shown(theirs)
+    assert ours.asset_layer.asset_graph.asset_check_keys == {fresh}
 
 
 def test_each_job_is_described_as_by_dagster(loaded):
