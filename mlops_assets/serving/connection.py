@@ -7,7 +7,10 @@ loop, which together cost more than a prediction. Every other request goes uvico
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: TID253 whoever serves imports this
+from uvicorn.protocols.http.httptools_impl import (  # noqa: TID253 whoever serves imports this
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from mlops_assets.serving.web import CLOSE, Answer
 
@@ -27,9 +30,16 @@ class Connection(HttpToolsProtocol):
         self._paths: frozenset[bytes] = getattr(self.app, "at_once_paths", frozenset())
         self._held: list[bytes] | None = None
         """The parts of the body, of a request whose end may be about to be read."""
+        self._answering: RequestResponseCycle | None = None
+        """What a task was last started for; `cycle` is the last that arrived."""
         self._first = True
         """No request of what is being read was answered: the others of one who sends many wait
         their turn."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answering is not None:  # or it would write to nobody, and log that as its error
+            self._answering.disconnected = True
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._first = True
@@ -65,6 +75,10 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self.pipeline:  # or it would grow by all that can be read while one is answered
             self.flow.pause_reading()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _may_be_answered_at_once(self) -> bool:
         parser = self.parser

@@ -78,10 +78,13 @@ class TestClient:
 
 
 @contextlib.contextmanager
-def served(service, *, http=None):
+def served(service, *, http=None, buffer=None):
     """The port on loopback where a real server answers for `service`, in a thread; `http` stands in
-    for its class of connections."""
+    for its class of connections. The system keeps about `buffer` bytes for it that it has not read:
+    by default as many as the machine allows, which may be tens of megabytes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        if buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         config = configured(Application(service))
         if http is not None:
             config.http = http
