@@ -136,26 +136,62 @@ CHARGES_OF_FAILURE = -1_000.0
 def fails_below(built: Built) -> Built:
     """The same on ONNX, except that scoring fails, which is the program's fault and not the
     caller's, where any of the `charges` are below CHARGES_OF_FAILURE."""
+    from onnx import TensorProto
+    from onnx.helper import make_node as named
+
+    constants = {
+        "column": np.array([SCHEMA.names.index("charges")]),
+        "nought": np.zeros(1),
+        "bound": np.array(CHARGES_OF_FAILURE),
+    }
+    nodes = [
+        named("Gather", [INPUT, "column"], ["charged"], axis=1),
+        named("Less", ["charged", "bound"], ["low"]),
+        named("Cast", ["low"], ["index"], to=TensorProto.INT64),
+        named("Gather", ["nought", "index"], ["nothing"]),  # there is no second element
+    ]
+    return _adds(built, "nothing", constants, nodes)
+
+
+def takes_long(built: Built) -> Built:
+    """The same on ONNX, except that each answer takes a processor 100 ms and more: it multiplies
+    matrices of noughts, known to be so only while it answers."""
+    from onnx import TensorProto
+    from onnx.helper import make_node as named
+
+    size, products = 1000, 4
+    constants = {
+        "sides": np.array([size, size]),
+        "first": np.array([0]),
+        "nothing_yet": np.zeros(1),
+    }
+    nodes = [
+        named("Shape", [INPUT], ["shape"]),
+        named("Gather", ["shape", "first"], ["rows"]),
+        named("Cast", ["rows"], ["number"], to=TensorProto.DOUBLE),
+        named("Mul", ["number", "nothing_yet"], ["nought"]),
+        named("Expand", ["nought", "sides"], ["product_0"]),
+        *(
+            named("MatMul", [f"product_{i}", f"product_{i}"], [f"product_{i + 1}"])
+            for i in range(products)
+        ),
+        named("ReduceSum", [f"product_{products}"], ["nothing"], keepdims=0),
+    ]
+    return _adds(built, "nothing", constants, nodes)
+
+
+def _adds(built: Built, name: str, constants: dict[str, np.ndarray], nodes: list[Any]) -> Built:
+    """What the value `name` of `nodes` is, added to the output of `built` on ONNX, sealed anew."""
     import onnx
-    from onnx import helper, numpy_helper
+    from onnx import numpy_helper
 
     path = built.folder / built.manifest.model_file
     model = onnx.load(path)
-    graph, named = model.graph, helper.make_node
-    constants = {"column": np.array([SCHEMA.names.index("charges")]), "nought": np.zeros(1)}
-    constants["bound"] = np.array(CHARGES_OF_FAILURE)
+    graph = model.graph
     graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in constants.items())
     last = next(node for node in graph.node if OUTPUT in node.output)
-    last.output[:] = ["good" if name == OUTPUT else name for name in last.output]
-    graph.node.extend(
-        [
-            named("Gather", [INPUT, "column"], ["charged"], axis=1),
-            named("Less", ["charged", "bound"], ["low"]),
-            named("Cast", ["low"], ["index"], to=onnx.TensorProto.INT64),
-            named("Gather", ["nought", "index"], ["nothing"]),  # there is no second element
-            named("Add", ["good", "nothing"], [OUTPUT]),
-        ]
-    )
+    last.output[:] = ["good" if each == OUTPUT else each for each in last.output]
+    graph.node.extend([*nodes, onnx.helper.make_node("Add", ["good", name], [OUTPUT])])
     onnx.save(model, path)
     sealed = bundle.seal(built.folder, replace(built.manifest, files={}))
     return replace(built, digest=bundle.digest(built.folder), manifest=sealed)

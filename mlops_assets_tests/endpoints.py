@@ -168,10 +168,10 @@ class Load:
 
 @contextmanager
 def load(
-    url: str, built: Built, *, kept: int = 2, new: int = 2, rows: int = 3, pause: float = 0.05
+    url: str, built: Built, *, kept: int = 2, new: int = 2, pause: float = 0.05
 ) -> Iterator[Load]:
     """Callers that keep their connection, and callers that make one per request."""
-    found, body = Load(), {"instances": built.records(rows)}
+    found, body = Load(), {"instances": built.records(3)}
     threads = [
         threading.Thread(
             target=found.call, args=(url, body), kwargs={"kept": index < kept, "pause": pause}

@@ -16,7 +16,7 @@ import pytest
 
 from mlops_assets.deployment.rollout import RolloutError
 from mlops_assets.deployment.spec import RolloutSpec
-from mlops_assets_tests.builders import Built
+from mlops_assets_tests.builders import Built, make_bundle, takes_long
 from mlops_assets_tests.contracts.target import TargetContract
 from mlops_assets_tests.deployment.kubernetes_place import Place, place, store_for_pods
 from mlops_assets_tests.endpoints import Load, load, until
@@ -57,11 +57,11 @@ STEP = RolloutSpec(
 
 
 @contextmanager
-def called(site: Place, built: Built, *, rows: int = 3) -> Iterator[Load]:
+def called(site: Place, built: Built) -> Iterator[Load]:
     """Callers of the Service, none of whom is refused."""
     with (
         kube_proxy.leading_to(site.cluster, site.namespace, "churn") as url,
-        load(url, built, rows=rows) as found,
+        load(url, built) as found,
     ):
         yield found
     assert found.failures == []
@@ -100,24 +100,25 @@ def test_what_is_not_fit_is_rolled_back_while_the_old_version_answers(site, one,
     assert site.names() == there
 
 
-def test_a_slow_version_is_rolled_back_and_a_fast_one_is_not(site, one, two) -> None:
-    """The same model twice, once with so little of a processor that an answer takes its time."""
+def test_a_slow_version_is_rolled_back_and_a_fast_one_is_not(site, one, two, tmp_path) -> None:
+    """The same model twice, once such that an answer takes its time."""
+    slow = takes_long(make_bundle(tmp_path / "slow", seed=1))
     site.deploy(one, 1)
     there = site.names()
     spec = STEP.model_copy(update={"slow_ms": 50.0})
-    with called(site, one, rows=300) as callers:
+    with called(site, one) as callers:
         with pytest.raises(RolloutError, match="Version 1 still serves") as refused:
-            site.deploy(two, 2, spec=spec, cpu_limit="40m", startup_timeout_s=240)
+            site.deploy(slow, 2, spec=spec)
         print(refused.value)
         seen = callers.answered.copy()
         assert seen["2"] > 0, "it never had a share of the traffic"
         assert site.names() == there
         # What was under way is answered by then.
-        until(lambda: callers.answered["1"] > seen["1"] + 300 * 50)
+        until(lambda: callers.answered["1"] > seen["1"] + 150)
         after = callers.answered.copy()
-        until(lambda: callers.answered["1"] > after["1"] + 300 * 50)
+        until(lambda: callers.answered["1"] > after["1"] + 150)
         assert callers.answered["2"] == after["2"]
-        assert site.deploy(two, 2, spec=spec).endpoint.version == 2
+        assert site.deploy(two, 3, spec=spec).endpoint.version == 3
     words = r"rolled back: at 50% of the traffic, answers slower than 50 ms in (\d+)\.\d+% of \d+, "
     words += r"beside (\d+)\.\d+% of \d+ of the stable version: more than the 5\.00% allowed"
     found = re.search(words, str(refused.value))
