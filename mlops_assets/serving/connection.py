@@ -4,9 +4,11 @@ A request that has arrived whole needs no task, no queue of events and no second
 loop, which together cost more than a prediction. Every other request goes uvicorn's way.
 """
 
+from collections.abc import Sized
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from uvicorn.protocols.http.flow_control import FlowControl  # noqa: TID253 as below
 from uvicorn.protocols.http.httptools_impl import (  # noqa: TID253 whoever serves imports this
     HttpToolsProtocol,
     RequestResponseCycle,
@@ -18,6 +20,19 @@ if TYPE_CHECKING:
     from mlops_assets.serving.app import Application
 
 STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
+
+
+class _Patient(FlowControl):
+    """Reads no more while requests are `waiting` that were read: or they would grow by all that can
+    be read while one is answered."""
+
+    def __init__(self, transport: Any, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
 
 
 class Connection(HttpToolsProtocol):
@@ -35,6 +50,10 @@ class Connection(HttpToolsProtocol):
         self._first = True
         """No request of what is being read was answered: the others of one who sends many wait
         their turn."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.flow = _Patient(transport, self.pipeline)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._answering is not None:  # or it would write to nobody, and log that as its error
@@ -70,11 +89,6 @@ class Connection(HttpToolsProtocol):
         else:
             self._held, self._first = None, False
             self._write(answer)
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self.pipeline:  # or it would grow by all that can be read while one is answered
-            self.flow.pause_reading()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle

@@ -159,6 +159,26 @@ def test_callers_who_do_not_listen_are_not_answered_without_end(binary, bodies):
         assert len(recorder.submitted) > before
 
 
+def test_requests_wait_with_their_sender_while_a_slow_model_answers(executed_by_sklearn, bodies):
+    recorder = Recorder()
+    service = service_of(executed_by_sklearn, recorder=recorder)
+    one = request(bodies["/invocations"][0], path="/invocations")
+    many = memoryview(one * 1000)
+    sent = 0
+    with served(service, buffer=65_536) as port, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+        connection.connect(("127.0.0.1", port))
+        connection.settimeout(0.05)
+        threading.Thread(target=drain, args=(connection,), daemon=True).start()
+        end = time.monotonic() + 60
+        while len(recorder.submitted) < 50 and time.monotonic() < end:
+            with contextlib.suppress(TimeoutError):
+                sent += connection.send(many[sent % len(many) :])
+        answered = len(recorder.submitted)
+        assert answered >= 50
+        assert sent - answered * len(one) < 1_000_000
+
+
 def test_a_caller_who_goes_away_with_answers_unread_is_no_error(binary, bodies, caplog):
     service = service_of(binary, scorer=at_once(binary))
     one = request(bodies["/invocations"][0], path="/invocations")
