@@ -150,7 +150,7 @@ def fails_below(built: Built) -> Built:
         named("Cast", ["low"], ["index"], to=TensorProto.INT64),
         named("Gather", ["nought", "index"], ["nothing"]),  # there is no second element
     ]
-    return _adds(built, "nothing", constants, nodes)
+    return _adds_nothing(built, constants, nodes)
 
 
 def takes_long(built: Built) -> Built:
@@ -177,11 +177,11 @@ def takes_long(built: Built) -> Built:
         ),
         named("ReduceSum", [f"product_{products}"], ["nothing"], keepdims=0),
     ]
-    return _adds(built, "nothing", constants, nodes)
+    return _adds_nothing(built, constants, nodes)
 
 
-def _adds(built: Built, name: str, constants: dict[str, np.ndarray], nodes: list[Any]) -> Built:
-    """What the value `name` of `nodes` is, added to the output of `built` on ONNX, sealed anew."""
+def _adds_nothing(built: Built, constants: dict[str, np.ndarray], nodes: list[Any]) -> Built:
+    """The value `nothing` of `nodes`, added to the output of `built` on ONNX, sealed anew."""
     import onnx
     from onnx import numpy_helper
 
@@ -191,7 +191,7 @@ def _adds(built: Built, name: str, constants: dict[str, np.ndarray], nodes: list
     graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in constants.items())
     last = next(node for node in graph.node if OUTPUT in node.output)
     last.output[:] = ["good" if each == OUTPUT else each for each in last.output]
-    graph.node.extend([*nodes, onnx.helper.make_node("Add", ["good", name], [OUTPUT])])
+    graph.node.extend([*nodes, onnx.helper.make_node("Add", ["good", "nothing"], [OUTPUT])])
     onnx.save(model, path)
     sealed = bundle.seal(built.folder, replace(built.manifest, files={}))
     return replace(built, digest=bundle.digest(built.folder), manifest=sealed)

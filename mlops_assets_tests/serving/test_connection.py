@@ -165,9 +165,7 @@ def test_requests_wait_with_their_sender_while_a_slow_model_answers(executed_by_
     one = request(bodies["/invocations"][0], path="/invocations")
     many = memoryview(one * 1000)
     sent = 0
-    with served(service, buffer=65_536) as port, socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
-        connection.connect(("127.0.0.1", port))
+    with served(service, buffer=65_536) as port, connected(port, 65_536) as connection:
         connection.settimeout(0.05)
         threading.Thread(target=drain, args=(connection,), daemon=True).start()
         end = time.monotonic() + 60
@@ -190,15 +188,22 @@ def test_a_caller_who_goes_away_with_answers_unread_is_no_error(binary, bodies, 
 
 
 @contextlib.contextmanager
+def connected(port, buffer):
+    """A connection whose sides keep about `buffer` bytes each that are not sent or not read yet."""
+    with socket.socket() as connection:
+        for side in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            connection.setsockopt(socket.SOL_SOCKET, side, buffer)
+        connection.connect(("127.0.0.1", port))
+        yield connection
+
+
+@contextlib.contextmanager
 def not_listening(port, one):
     """A connection over which `one` request was sent until no more was taken, and how many bytes
     that were; no answer was read."""
     many = memoryview(one * 1000)
     sent = 0
-    with socket.socket() as connection:
-        for side in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            connection.setsockopt(socket.SOL_SOCKET, side, BUFFER)
-        connection.connect(("127.0.0.1", port))
+    with connected(port, BUFFER) as connection:
         connection.settimeout(1.0)
         with contextlib.suppress(TimeoutError):
             while sent < 100_000_000:
